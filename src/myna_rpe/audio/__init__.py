@@ -1,0 +1,1 @@
+"""From a music file to a mel-spectrogram: finding files, decoding them, the front end."""

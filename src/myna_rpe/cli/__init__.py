@@ -1,0 +1,66 @@
+"""The command `myna`: one thin file per command.
+
+Data goes to stdout, everything else to stderr. A `MynaError` ends as one line and exit code 1
+(the traceback with ``--debug``); Ctrl-C exits with 130 and every long job resumes.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import MynaError
+from . import embed, models, prepare, pretrain, recipes, similar
+from .output import console
+
+_INTERRUPTED = 130  # what typer exits with on Ctrl-C
+
+app = typer.Typer(
+    name="myna",
+    help="From a music file of any length to one vector, and from vectors to neighbours.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"myna {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """From a music file of any length to one vector, and from vectors to neighbours."""
+
+
+app.command("embed")(embed.embed)
+app.command("similar")(similar.similar)
+app.command("prepare")(prepare.prepare)
+app.command("pretrain")(pretrain.pretrain)
+app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `myna` script."""
+    try:
+        app()
+    except MynaError as error:
+        if "--debug" in sys.argv:
+            raise
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:
+            console.print("interrupted; run the same command again to go on.", soft_wrap=True)
+        raise

@@ -1,0 +1,188 @@
+"""One music file -> what is stored of it, in as many processes as wanted.
+
+Results come in the order of the files. Only a few are held at a time, so memory stays bounded
+however many files there are. A file that cannot be read, and even one that kills its process, costs
+itself only.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import torch
+
+from ..audio.decode import decode_blocks
+from ..audio.melspectrogram import MelSpectrogram
+from ..errors import MynaError
+from .shards import Piece, Rejected, Settings
+
+Outcome = Piece | Rejected
+
+
+@dataclass(frozen=True)
+class Source:
+    """A music file as it lies on the disk: ``path`` relative to the prepared folder."""
+
+    file: Path
+    path: str
+    size: int
+    mtime_ns: int
+
+    def rejected(self, reason: str, seconds: float | None = None) -> Rejected:
+        """Return the record of this file's rejection."""
+        return Rejected(self.path, reason, self.size, self.mtime_ns, seconds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with every file."""
+
+    settings: Settings
+    min_seconds: float
+
+
+def run_job(job: Job, sources: Sequence[Source], *, workers: int) -> Generator[Outcome, None, None]:
+    """Yield what became of each source, in order.
+
+    Args:
+        job: the same for all.
+        sources: the files.
+        workers: processes; with 1 the work is done in this one.
+    """
+    if min(workers, len(sources)) <= 1:
+        worker = _Worker(job)
+        with _single_thread():
+            for source in sources:
+                yield worker(source)
+        return
+
+    remaining = deque(sources)
+    waiting: deque[tuple[Source, Future[Outcome]]] = deque()
+    pool = _pool(job, workers)
+    try:
+        while remaining or waiting:
+            while remaining and len(waiting) < 2 * workers:
+                source = remaining.popleft()
+                waiting.append((source, pool.submit(_work, source)))
+            outcome = _result(waiting[0][1])
+            if outcome is not None:
+                waiting.popleft()
+                yield outcome
+            else:
+                # A decoder crashed or was killed for memory, and took all files in flight along.
+                # They are tried one at a time: only the culprit breaks its process again.
+                pool.shutdown()
+                yield from _one_at_a_time(job, [source for source, _ in waiting])
+                waiting.clear()
+                pool = _pool(job, workers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_at_a_time(job: Job, suspects: list[Source]) -> Iterator[Outcome]:
+    pool = _pool(job, 1)
+    try:
+        for source in suspects:
+            outcome = _result(pool.submit(_work, source))
+            if outcome is None:
+                outcome = source.rejected("crashed the decoder, or needed more memory than is free")
+                pool.shutdown()
+                pool = _pool(job, 1)
+            yield outcome
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _result(future: "Future[Outcome]") -> Outcome | None:
+    """Return the outcome, or None where the process died over it."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return None
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- inside a worker -----------------------------------------------------------------------------
+
+
+class _Worker:
+    """Turns one file into what is stored of it, or into the reason why not."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.front_end = MelSpectrogram(job.settings.front_end)
+
+    def __call__(self, source: Source) -> Outcome:
+        try:
+            with torch.inference_mode():
+                return self._prepare(source)
+        except MynaError as error:
+            return source.rejected(str(error))
+        except Exception as error:  # one bad file never stops the others
+            return source.rejected(f"{type(error).__name__}: {error}")
+
+    def _prepare(self, source: Source) -> Outcome:
+        front_end, min_seconds = self.job.settings.front_end, self.job.min_seconds
+        blocks = decode_blocks(source.file, sample_rate=front_end.sample_rate)
+        spectrogram = self.front_end.stream(blocks)  # (mel_bands, frames)
+        seconds = spectrogram.shape[1] / front_end.frame_rate
+        if seconds < min_seconds:
+            reason = f"is {seconds:.1f} s long, shorter than {min_seconds:g} s"
+            return source.rejected(reason, seconds)
+        if bool(spectrogram.amax() <= front_end.floor):
+            return source.rejected("is silent from beginning to end")
+        stored = self.job.settings.encode(spectrogram)
+        return Piece(source.path, source.size, source.mtime_ns, stored)
+
+
+def _pool(job: Job, workers: int) -> ProcessPoolExecutor:
+    # Spawned, because a fork of a process with torch's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, _start_worker, (job,))
+
+
+_worker: _Worker  # of this process
+
+
+def _start_worker(job: Job) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _worker = _Worker(job)
+
+
+def _work(source: Source) -> Outcome:
+    return _worker(source)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent was killed; otherwise it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """One torch thread, as in a worker: the same bits, whatever the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Spectrogram to embedding: patches, positions, attention, encoder, checkpoints."""

@@ -1,0 +1,48 @@
+"""What the README tells a newcomer to type works, in the order it stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from myna_rpe.config import Architecture, ModelConfig
+from myna_rpe.model.checkpoint import MynaModel
+
+from .synthetic_music import write_album
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+# Installation and the make targets are what CI itself runs.
+NOT_HERE = ("make ", "pip ")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with music and a model, as the README assumes."""
+    monkeypatch.chdir(tmp_path)
+    paths = write_album(tmp_path / "Music", tracks=5, seconds=12.0)
+    paths[0].rename(tmp_path / "Music/song.wav")
+    small = ModelConfig(dim=32, depth=2, heads=2, head_dim=16, mlp_dim=64)
+    MynaModel.untrained(Architecture(model=small)).save(tmp_path / "model")
+    return tmp_path
+
+
+def test_every_block_of_the_readme_runs(home: Path) -> None:
+    ran = 0
+    for language, block in BLOCKS:
+        if language == "python":
+            commands = [[sys.executable, "-c", block]]
+        else:
+            lines = block.replace("\\\n", " ").splitlines()
+            lines = [line for line in lines if not line.startswith(NOT_HERE)]
+            commands = [shlex.split(line, comments=True) for line in lines]
+        for words in commands:
+            if words and words[0] == "myna":
+                words = [sys.executable, "-c", "from myna_rpe.cli import main; main()", *words[1:]]
+            result = subprocess.run(words, cwd=home, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, f"{words}\n{result.stderr}"
+            ran += 1
+    assert ran >= 9
