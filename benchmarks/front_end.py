@@ -50,12 +50,25 @@ def _whole_front_end(mp3: str, seconds: int, rounds: int) -> list[Row]:
             rounds=rounds,
         )
         name = f"mp3 to {preset} spectrogram"
-        row = _speed(name, times["ours"], times["librosa"], seconds, at_least=2, note="vs librosa")
+        # Resampling and fewer frames leave little but the decoder, which both share, at 16 kHz.
+        goal = 2 if preset == PRESET else None
+        ours, theirs = times.values()
+        row = _speed(name, ours, theirs, seconds, at_least=goal, note="vs librosa")
         table.append(row)
         if preset == PRESET:
-            goal = {"baseline": 700.0, "ratio": row["ours"] / 700, "met": row["ours"] >= 700}
-            absolute = {"goal": ">= 700x realtime", "note": "baseline is the goal", **goal}
-            table.append({**row, "name": f"{name}, one core", "rss_baseline": None, **absolute})
+            table.append(
+                {
+                    "name": f"{name}, one core",
+                    "goal": ">= 700x realtime",
+                    "unit": row["unit"],
+                    "ours": row["ours"],
+                    "rss_ours": row["rss_ours"],
+                    "baseline": 700.0,
+                    "ratio": row["ours"] / 700.0,
+                    "met": row["ours"] >= 700.0,
+                    "note": "baseline is the goal",
+                }
+            )
     return table
 
 

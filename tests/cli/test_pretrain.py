@@ -48,7 +48,7 @@ def test_settings_reach_the_run_and_resume_goes_on(shards, tmp_path):
         "--set",
         "budget.max_steps=3",
     ]
-    arguments += ["--set", "objectives.info_nce.temperature=0.5", "--threads", "1"]
+    arguments += ["--set", "objectives.info_nce.temperature=0.5"]
     assert pretrain(*arguments).exit_code == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["objectives"]["info_nce"]["temperature"] == 0.5

@@ -18,7 +18,7 @@ import io
 import itertools
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -118,15 +118,12 @@ def _first_bytes(path: Path) -> bytes:
     return head
 
 
-def downmix(
-    channels: Sequence[Mono] | Float32[np.ndarray, "channels samples"], out: Mono | None = None
-) -> Mono:
-    """Return the average of the channels; written to `out` if given."""
+def downmix(channels: Sequence[Mono] | Float32[np.ndarray, "channels samples"]) -> Mono:
+    """Return the average of the channels, as a new array."""
     if len(channels) == 1:
-        mono: Mono = np.positive(channels[0], out=out)
-        return mono
+        return np.array(channels[0])
     # Adding channels beats mean(axis) by an order of magnitude on interleaved samples.
-    mono = np.add(channels[0], channels[1], out=out)
+    mono: Mono = channels[0] + channels[1]
     for channel in channels[2:]:
         mono += channel
     mono *= np.float32(1 / len(channels))
@@ -283,38 +280,20 @@ class FFmpegReader:
     def blocks(self, first: int) -> Iterator[tuple[int, Mono]]:
         """Yield (sample rate, samples) from sample `first` of the track to its end."""
         position, frames = self._from_before(first)
-        rate = self.info.sample_rate
-        filled, block = 0, np.empty(BLOCK_SAMPLES, np.float32)
-        for frame in frames:
-            samples, frame_rate = frame.samples, frame.sample_rate
-            skip = first - position
-            position += samples if frame_rate == self.info.sample_rate else self._span(frame)
-            if position <= first:
-                continue
-            channels = _channels(frame)
-            if skip > 0:
-                skip = skip * frame_rate // self.info.sample_rate
-                channels = [channel[skip:] for channel in channels]
-                samples -= skip
-            if filled + samples > len(block) or frame_rate != rate:
-                if filled:
-                    yield rate, block[:filled]
-                rate, filled = frame_rate, 0
-                block = np.empty(max(BLOCK_SAMPLES, samples), np.float32)
-            downmix(channels, out=block[filled : filled + samples])
-            filled += samples
-        if filled:
-            yield rate, block[:filled]
+        early = first - position
+        for frame in _joined(frames):
+            # Where the rate changes midway, places are still counted at the first rate.
+            samples = frame.samples * self.info.sample_rate // frame.sample_rate
+            if samples > early:
+                skip = early * frame.sample_rate // self.info.sample_rate
+                yield frame.sample_rate, downmix([c[skip:] for c in _channels(frame)])
+            early = max(0, early - samples)
         if self._damaged_packets > self._decoded_packets:
             packets = self._damaged_packets + self._decoded_packets
             raise AudioError(
                 f"file={str(self._path)!r} has {self._damaged_packets} damaged packets of "
                 f"{packets}; it is damaged or no music file."
             )
-
-    def _span(self, frame: av.AudioFrame) -> int:
-        """Return a frame's length at the file's first rate, where the rate changes midway."""
-        return frame.samples * self.info.sample_rate // frame.sample_rate
 
     def _from_before(self, first: int) -> tuple[int, Iterator[av.AudioFrame]]:
         """Return frames that start at or before sample `first`, and the sample they start at."""
@@ -356,6 +335,23 @@ class _QuietFile(io.FileIO):
         if whence == io.SEEK_SET and offset < 0:
             return -1
         return super().seek(offset, whence)
+
+
+def _joined(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Yield the frames joined to long ones: what Python does with a frame costs more than most."""
+    queue, kind = av.AudioFifo(), None
+    for frame in frames:
+        this = frame.sample_rate, frame.layout.nb_channels, frame.format.name
+        if this != kind:  # a queue takes one kind, and does not notice a change of channels
+            if rest := queue.read():
+                yield rest
+            queue, kind = av.AudioFifo(), this
+        frame.pts = None  # or the queue would refuse a gap in time
+        queue.write(frame)
+        if queue.samples >= BLOCK_SAMPLES and (joined := queue.read()):
+            yield joined
+    if rest := queue.read():
+        yield rest
 
 
 def _position(frame: av.AudioFrame, head: av.AudioFrame, tick: Fraction) -> int:
