@@ -20,7 +20,7 @@ HEADS, HEAD_DIM, ROWS = 6, 64, 8
 
 
 def make_qkv(tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return q, k, v (1, heads, tokens + 1, head_dim) as one projection gives them.
+    """Return q, k, v (1, heads, tokens + 1, head_dim) as one projection gives them: as views.
 
     Of the size an untrained encoder gives to q and k; `norm` of a trained one may be larger.
     """
@@ -65,7 +65,7 @@ def dense_alibi(tokens: int) -> Tensor:
 
 
 def _sdpa(tokens: int, mask: Tensor | None) -> Callable[[], Tensor]:
-    q, k, v = make_qkv(tokens)
+    q, k, v = (x.contiguous() for x in make_qkv(tokens))  # as suits PyTorch best
 
     def step() -> Tensor:
         with torch.inference_mode():

@@ -8,6 +8,8 @@ would write: ``load``, ``feature.melspectrogram``, ``power_to_db``.
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -27,7 +29,9 @@ def rows(*, quick: bool = False) -> list[Row]:
     seconds = 30 if quick else 180
     rounds = 5 if quick else 7
     with tempfile.TemporaryDirectory() as folder:
-        files = encode(Path(folder), music(seconds))
+        # In a process of its own, for children inherit the peak memory of the process they leave.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            files = pool.submit(encode, Path(folder), seconds).result()
         return [
             *_whole_front_end(files["mp3"], seconds, rounds),
             *_mel_alone(seconds, rounds),
@@ -131,8 +135,9 @@ def music(seconds: int) -> np.ndarray:
     return np.concatenate(pieces, axis=1).T.astype(np.float32)
 
 
-def encode(folder: Path, samples: np.ndarray) -> dict[str, str]:
+def encode(folder: Path, seconds: int) -> dict[str, str]:
     """Write the music in each format; return the paths by name."""
+    samples = music(seconds)
     files = {}
     for name, rate in (
         ("mp3", RATE),

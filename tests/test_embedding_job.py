@@ -12,9 +12,10 @@ import soundfile
 
 from myna_rpe import embedding_job
 from myna_rpe.embedder import Embedded, Embedder, Failed, Windows
-from myna_rpe.embedding_job import Report, content_hash, embed_to_table
+from myna_rpe.embedding_job import Report, embed_to_table
 from myna_rpe.embedding_table import EmbeddingTable
 from myna_rpe.errors import EmbeddingError
+from myna_rpe.storage import file_sha256
 
 from .embedding_support import RATE, chord, small_model, write_chord
 
@@ -85,7 +86,7 @@ def test_the_table_holds_the_embedders_vectors(
     for row in table.rows:
         np.testing.assert_allclose(row.embedding, embedder.embed(row.path), atol=1e-5)
         assert row.duration == pytest.approx(0.3)
-        assert row.content_hash == content_hash(row.path)
+        assert row.content_hash == file_sha256(row.path)
         assert row.size == row.path.stat().st_size
         assert row.mtime_ns == row.path.stat().st_mtime_ns
         assert row.error is None
@@ -146,7 +147,7 @@ def test_an_unchanged_file_is_not_even_read(
     def hashed(path: Path) -> str:
         raise AssertionError(path)
 
-    monkeypatch.setattr(embedding_job, "content_hash", hashed)
+    monkeypatch.setattr(embedding_job, "file_sha256", hashed)
     assert counts(run()) == (0, 6, 0)
 
 
@@ -400,7 +401,7 @@ def test_the_report_is_plain_data(run: Callable[..., Report]) -> None:
 
 def test_the_hash_is_what_sha256sum_says(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
-    assert content_hash(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
 
 
 def test_one_sample_is_enough(embedder: Counted, tmp_path: Path, output: Path) -> None:

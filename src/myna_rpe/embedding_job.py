@@ -10,7 +10,6 @@ table itself is replaced at the very end, at once. A run that is killed loses on
 the same command goes on from there. The folder also holds the lock that keeps a second run out.
 """
 
-import hashlib
 import os
 import shutil
 import sys
@@ -29,9 +28,10 @@ from .embedding_table import (
     Row,
     cannot_write,
     check_same_space,
-    write_atomically,
+    write_parquet,
 )
 from .errors import EmbeddingError
+from .storage import file_sha256
 
 # A part is flushed after this many rows or seconds, whichever comes first: what a kill may cost.
 _PART_ROWS = 64
@@ -148,19 +148,6 @@ def header_of(embedder: Embedder) -> Header:
     )
 
 
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 # --- what is known, and what is to do ------------------------------------------------------------
 
 
@@ -263,7 +250,7 @@ def _stamp(path: Path) -> Row:
 
 def _with_hash(seen: Row) -> Row:
     try:
-        return replace(seen, content_hash=content_hash(seen.path))
+        return replace(seen, content_hash=file_sha256(seen.path))
     except OSError:  # decoding it will say why
         return seen
 
@@ -348,7 +335,7 @@ class _Parts:
             number = 1 + max((int(part.stem) for part in self._files()), default=-1)
             part = self._folder / f"{number:06d}.parquet"
             try:
-                write_atomically(part, EmbeddingTable(self._header, self._pending).to_arrow())
+                write_parquet(part, EmbeddingTable(self._header, self._pending).to_arrow())
             except OSError as error:
                 raise cannot_write(self._output, error) from error
             self._pending = []

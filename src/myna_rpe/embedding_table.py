@@ -26,6 +26,7 @@ from jaxtyping import Float32
 
 from . import __version__
 from .errors import EmbeddingError
+from .storage import atomic_write
 
 FORMAT_VERSION = 1
 
@@ -212,7 +213,7 @@ class EmbeddingTable:
         """
         table = self.to_arrow()
         try:
-            write_atomically(path, table)
+            write_parquet(path, table)
         except OSError as error:
             raise cannot_write(path, error) from error
 
@@ -302,24 +303,14 @@ def check_same_space(header: Header, space_id: str, owner: str) -> None:
         )
 
 
-def write_atomically(path: Path, table: pa.Table) -> None:
-    """Write a parquet file whole or not at all: aside first, on disk for certain, then renamed.
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a parquet file whole or not at all.
 
     Raises:
         OSError: no room, no permission, or no such folder; nothing half-written stays.
     """
-    # A name of its own: another process may be writing the same table.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with atomic_write(path) as file:
+        pq.write_table(table, file, write_page_checksum=True)
 
 
 def cannot_write(path: Path, error: OSError) -> EmbeddingError:
@@ -332,18 +323,6 @@ def cannot_write(path: Path, error: OSError) -> EmbeddingError:
     return EmbeddingError(
         f"output={str(path)!r} cannot be written: {error.strerror or error}; {remedy}."
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut, where the system can do that."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open folders
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _rows(table: pa.Table) -> list[Row]:

@@ -31,6 +31,9 @@ from ..errors import AudioError, ConfigError
 FRAMES_PER_BLOCK = 256
 BANDS_PER_GROUP = 16
 FRAMES_PER_GPU_BLOCK = 16_384
+# A stream is collected in slabs so large (64 MB at 128 bands) that the system gets each back when
+# it is freed; malloc keeps small ones. Their unused pages are never touched.
+FRAMES_PER_SLAB = 131_072
 
 # Powers below this count as silence (librosa's amin, 1e-5 as an amplitude).
 SMALLEST_POWER = 1e-10
@@ -190,13 +193,20 @@ class MelSpectrogram(nn.Module):
         Raises:
             AudioError: the blocks hold no samples.
         """
-        pieces = [self._fold(frames) for frames in self._streamed_frames(blocks, device)]
-        power = pieces[0].new_empty(self.config.n_mels, sum(piece.shape[-1] for piece in pieces))
-        at = power.shape[-1]
-        while pieces:  # from the last, freeing each: the spectrogram is never held twice
-            piece = pieces.pop()
-            power[:, at - piece.shape[-1] : at] = piece
-            at -= piece.shape[-1]
+        slabs: list[Tensor] = []
+        num_frames = 0
+        for frames in self._streamed_frames(blocks, device):
+            folded = self._fold(frames)
+            at = num_frames % FRAMES_PER_SLAB
+            if at == 0:
+                slabs.append(folded.new_empty(self.config.n_mels, FRAMES_PER_SLAB))
+            slabs[-1][:, at : at + folded.shape[-1]] = folded
+            num_frames += folded.shape[-1]
+        power = slabs[0].new_empty(self.config.n_mels, num_frames)
+        while slabs:  # from the last, freeing each: the spectrogram is never held twice
+            at = (len(slabs) - 1) * FRAMES_PER_SLAB
+            power[:, at:num_frames] = slabs.pop()[:, : num_frames - at]
+            num_frames = at
         return self._scale_(power)
 
     def _streamed_frames(

@@ -12,7 +12,7 @@ import typer
 from .. import __version__
 from ..errors import MynaError
 from . import embed, models, prepare, pretrain, recipes, similar
-from .output import console
+from .output import say
 
 _INTERRUPTED = 130  # what typer exits with on Ctrl-C
 
@@ -58,9 +58,9 @@ def main() -> None:
     except MynaError as error:
         if "--debug" in sys.argv:
             raise
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(f"error: {error}", style="red")
         sys.exit(1)
     except SystemExit as leaving:
         if leaving.code == _INTERRUPTED:
-            console.print("interrupted; run the same command again to go on.", soft_wrap=True)
+            say("interrupted; run the same command again (pretrain: with --resume) to go on.")
         raise

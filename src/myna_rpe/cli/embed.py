@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import AudioError, EmbeddingError
-from .output import console, print_json, progress_bar
+from .output import console, print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from ..embedding_job import Progress, Report
@@ -139,7 +139,7 @@ def _tell(report: "Report") -> None:
     state = "wrote" if report.written else "nothing to do, up to date is"
     lines.append(f"{'; '.join(counts)}; {report.seconds:.1f} s; {state} {str(report.output)!r}")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
 
 
 def _summary(report: "Report") -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .output import console, print_json
+from .output import print_json, say
 
 app = typer.Typer(help="List, show, import and pull models.", no_args_is_help=True)
 
@@ -33,8 +33,8 @@ def list_(as_json: Json = False) -> None:
         typer.echo("  ".join(cells).rstrip())
     for record in records:
         if record["error"] is not None:
-            _say(f"warning: {record['error']}")
-    _say(f"installed models lie in {models_folder()}")
+            say(f"warning: {record['error']}")
+    say(f"installed models lie in {models_folder()}")
 
 
 @app.command("show")
@@ -89,7 +89,7 @@ def import_(
     if not force:
         check_vacant(folder, model.space_id)
     model.save(folder)
-    _say(f"imported {model.space_id}")
+    say(f"imported {model.space_id}")
     typer.echo(folder)
 
 
@@ -106,12 +106,8 @@ def pull(
     from ..model import hub
 
     folder = hub.pull(repo_id, name=name, revision=revision, force=force)
-    _say(f"installed as {folder.name}")
+    say(f"installed as {folder.name}")
     typer.echo(folder)
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

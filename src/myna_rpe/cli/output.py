@@ -34,6 +34,16 @@ def progress_bar() -> Progress:
     )
 
 
+def say(line: str, *, style: str | None = None) -> None:
+    """Print a line on stderr as it is; bytes of file names that are not UTF-8 become marks."""
+    console.print(printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return text that any terminal takes: bytes that are not UTF-8 become replacement marks."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def print_json(data: Any) -> None:
     """Print `data` as JSON on stdout, non-ASCII names as they are."""
     json.dump(data, sys.stdout, ensure_ascii=False, indent=2)

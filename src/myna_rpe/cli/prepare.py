@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import console, print_json, progress_bar
+from .output import print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
     from ..data import PrepareReport
@@ -35,7 +35,7 @@ def prepare(
         task = bar.add_task("prepare", total=None, note="")
 
         def progress(done: int, total: int, path: str) -> None:
-            bar.update(task, completed=done, total=total, note=_printable(path)[-40:])
+            bar.update(task, completed=done, total=total, note=printable(path)[-40:])
 
         report = prepare_shards(
             source,
@@ -47,19 +47,11 @@ def prepare(
             progress=progress,
         )
     for file in report.failed:
-        console.print(
-            f"failed: {_printable(file.path)}: {_printable(file.reason)}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print(
+        say(f"failed: {file.path}: {file.reason}")
+    say(
         f"{report.tracks} tracks ({report.seconds / 3600:.2f} h, {report.reused} of them from an "
         f"earlier run) + {len(report.failed)} failed + {len(report.too_short)} shorter than "
-        f"{min_seconds:g} s = {report.found} files -> {_printable(str(out))}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"{min_seconds:g} s = {report.found} files -> {out}"
     )
     if json:
         print_json(_as_json(report))
@@ -68,11 +60,11 @@ def prepare(
 def _as_json(report: "PrepareReport") -> dict[str, Any]:
     def files(rejected: tuple[Any, ...]) -> list[dict[str, str]]:
         return [
-            {"path": _printable(file.path), "reason": _printable(file.reason)} for file in rejected
+            {"path": printable(file.path), "reason": printable(file.reason)} for file in rejected
         ]
 
     return {
-        "shards": _printable(str(report.folder)),
+        "shards": printable(str(report.folder)),
         "found": report.found,
         "tracks": report.tracks,
         "reused": report.reused,
@@ -80,8 +72,3 @@ def _as_json(report: "PrepareReport") -> dict[str, Any]:
         "failed": files(report.failed),
         "too_short": files(report.too_short),
     }
-
-
-def _printable(text: str) -> str:
-    """Return text that any terminal takes: bytes that are not UTF-8 become question marks."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import console, progress_bar
+from .output import progress_bar, say
 
 if TYPE_CHECKING:
     from ..training import TrainProgress
@@ -49,5 +49,5 @@ def pretrain(
             bar.update(task, completed=progress.step, total=progress.total_steps, note=note)
 
         model = train(config, data, out, resume=resume, device=device, report=report)
-    console.print(f"trained: {model}", markup=False, highlight=False, soft_wrap=True)
+    say(f"trained: {model}")
     typer.echo(model)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..recipes import RECIPES, lookup_recipe
-from .output import console, print_json
+from .output import print_json, say
 
 app = typer.Typer(help="List and show pretraining recipes.", no_args_is_help=True)
 
@@ -23,5 +23,5 @@ def list_recipes() -> None:
 def show(name: Annotated[str, typer.Argument(help="Name of a recipe.")]) -> None:
     """Print a recipe's complete configuration as JSON (its science goes to stderr)."""
     recipe = lookup_recipe(name)
-    console.print(inspect.getdoc(recipe), markup=False, highlight=False)
+    say(inspect.getdoc(recipe) or "")
     print_json(recipe().to_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmbeddingError
-from .output import console, print_json
+from .output import print_json, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,5 +89,5 @@ def _embed(track: Path, table: "EmbeddingTable", model: str | None) -> "npt.NDAr
         warnings.simplefilter("always", SilentTrackWarning)
         embedding = embedder.embed(track)
     for warning in caught:
-        console.print(f"warning: {warning.message}", markup=False, soft_wrap=True)
+        say(f"warning: {warning.message}")
     return embedding

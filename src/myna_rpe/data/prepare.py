@@ -17,7 +17,7 @@ from pathlib import Path
 from ..audio.files import find_audio_files
 from ..config import FrontEndConfig, differences
 from ..errors import ConfigError, ShardError
-from .atomic import TEMPORARY_SUFFIX
+from ..storage import TEMPORARY_SUFFIX
 from .shards import (
     MANIFEST,
     Manifest,
@@ -218,7 +218,7 @@ def _stat(files: Sequence[Path], root: Path) -> list[Source]:
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for leftover in out.glob(f"*{TEMPORARY_SUFFIX}"):
+        for leftover in out.glob(f".*{TEMPORARY_SUFFIX}"):
             leftover.unlink()
     except OSError as error:
         raise ShardError(

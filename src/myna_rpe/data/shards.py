@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..config import FrontEndConfig
 from ..errors import ConfigError, ShardError, unknown_name
-from .atomic import atomic_write, write_json
+from ..storage import atomic_write, file_sha256, write_json
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -213,15 +213,6 @@ def _header(settings: Settings, frames: int, size: int = 0) -> bytes:
 def track_id(path: str) -> str:
     """Return the stable name of a track: 16 hex digits of its relative path's SHA-256."""
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class ShardSet:

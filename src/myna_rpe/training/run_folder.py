@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from ..config import RunConfig, differences
-from ..data.atomic import atomic_write, write_json
 from ..errors import TrainingError
+from ..storage import atomic_write, write_json
 
 
 class RunFolder:

@@ -25,6 +25,7 @@ def refusal(q: Tensor, layout: Layout) -> str | None:
 def attend(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
     """Return softmax(q k' / sqrt(head_dim) + bias) v over the valid keys."""
     queries = q.shape[2]
+    k, v = k.contiguous(), v.contiguous()  # linear, and they are read once per block
     size = queries if layout.bias is None else _block_size(q, k, layout)
 
     def block(q: Tensor, k: Tensor, v: Tensor, start: int) -> Tensor:

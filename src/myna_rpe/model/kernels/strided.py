@@ -41,22 +41,30 @@ def attend(
     """
     assert layout.grids is not None
     grids = layout.grids if layout.valid is not None else layout.grids * len(q)
-    out = torch.zeros_like(q)
+    # Heads next to each other, so that the output projection reads it without a copy.
+    out = q.new_zeros(q.transpose(1, 2).shape).transpose(1, 2)  # (B, H, N, D)
     for sample, grid in enumerate(grids):
         tokens = slice(layout.prefix + grid.columns * grid.rows)
-        q_, k_, v_ = (x[sample, :, tokens] for x in (q, k, v))  # (H, N, D)
-        out[sample, :, tokens] = _attend_sample(q_, k_, v_, layout, grid, band_tolerance)
+        parts = [x[sample, :, tokens] for x in (q, k, v, out)]  # (H, N, D)
+        _attend_sample(*parts, layout=layout, grid=grid, band_tolerance=band_tolerance)
     return out
 
 
 def _attend_sample(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, grid: Grid, band_tolerance: float | None
-) -> Tensor:
-    """Return the attention of one sample, all (H, N, D), whose valid tokens are `grid`."""
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    *,
+    layout: Layout,
+    grid: Grid,
+    band_tolerance: float | None,
+) -> None:
+    """Fill `out` with the attention of one sample, all (H, N, D), whose tokens are `grid`."""
     bias, prefix = layout.bias, layout.prefix
     if bias is None:
-        return fused_attention(q[None], k[None], v[None]).out[0]
-    out = torch.empty_like(q)
+        out.copy_(fused_attention(q[None], k[None].contiguous(), v[None].contiguous()).out[0])
+        return
     if prefix:
         out[:, :prefix] = fused_attention(q[None, :, :prefix], k[None], v[None]).out[0]
     everything = range(grid.columns)
@@ -71,5 +79,5 @@ def _attend_sample(
         if attended is None:
             whole = turned.attend(everything, everything)
             attended = (whole if to_prefix is None else merge(whole, to_prefix)).out
-        out[head, prefix:] = turned.turn_back(attended)
-    return out
+        placed = out[head, prefix:].unflatten(0, (grid.columns, grid.rows))
+        placed.copy_(attended.transpose(0, 1).flip(0))  # turned back: (T, F, D)
