@@ -26,7 +26,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from myna_rpe.data.shards import ShardSet
-from myna_rpe.embedding_table import read_table
+from myna_rpe.embedding_table import EmbeddingTable
 from myna_rpe.model.checkpoint import MynaModel
 
 # Debian package -> the folder of its music. Licences are in each package's copyright file, which
@@ -53,11 +53,17 @@ def main() -> None:
     step("Spectrograms")
     myna("prepare", music, "-o", shards, "--min-seconds", 30)
 
+    tracks = ShardSet.open(shards).tracks
+    paths = [music / track.path for track in tracks]
+    # A package is an album here; in anyone's own folder an album is the folder of its files.
+    albums = [track.group if args.music else Path(track.path).parts[0] for track in tracks]
+
     step(f"Contrastive pretraining, {args.minutes:g} minutes")
     if not (run / "model").exists():
+        settings = [f"budget.max_minutes={args.minutes}", f"batch_size={min(24, len(tracks))}"]
+        changes = [word for setting in settings for word in ("--set", setting)]
         resume = ["--resume"] if run.exists() else []
-        budget = f"budget.max_minutes={args.minutes:g}"
-        myna("pretrain", "demo", "--data", shards, "--out", run, "--set", budget, *resume)
+        myna("pretrain", "demo", "--data", shards, "--out", run, *changes, *resume)
 
     step("Whole-track embeddings")
     untrained = out / "untrained"
@@ -68,15 +74,12 @@ def main() -> None:
         myna("embed", music, "-o", out / f"{name}.parquet", "--model", model)
 
     step("Nearest neighbours")
-    tracks = ShardSet.open(shards).tracks
-    for track in pick_one_per_album([music / track.path for track in tracks]):
-        myna("similar", track, "--in", out / "trained.parquet", "-k", 4)
+    for album in sorted(set(albums))[:3]:
+        myna("similar", paths[albums.index(album)], "--in", out / "trained.parquet", "-k", 4)
 
     step("Does it hear the album?")
-    paths = [music / track.path for track in tracks]
     spaces = {name: vectors_of(out / f"{name}.parquet", paths) for name in models}
     spaces["MFCC mean + std"] = mfcc_statistics(shards)
-    albums = [path.parent.relative_to(music.parent).as_posix() for path in paths]
     print_table(spaces, albums)
     draw_map(spaces["trained"], albums, out / "map.png")
 
@@ -137,26 +140,18 @@ def download(package: str, folder: Path) -> int:
     ).returncode
 
 
-def pick_one_per_album(paths: list[Path], limit: int = 3) -> list[Path]:
-    """Return the first track of each of the first few albums."""
-    first: dict[Path, Path] = {}
-    for path in paths:
-        first.setdefault(path.parent, path)
-    return list(first.values())[:limit]
-
-
 def vectors_of(table: Path, paths: list[Path]) -> np.ndarray:
     """Return the embeddings (tracks, dim) of `paths`, in that order."""
-    rows = {Path(row.path).resolve(): row.embedding for row in read_table(table)}
-    return np.stack([rows[path.resolve()] for path in paths])
+    rows = [EmbeddingTable.read(table).find(path) for path in paths]
+    return np.stack([row.embedding for row in rows if row and row.embedding is not None])
 
 
 def mfcc_statistics(shards: Path) -> np.ndarray:
     """Return mean and standard deviation of 20 MFCCs (tracks, 40), each scaled over the tracks."""
     shard_set = ShardSet.open(shards)
     statistics = []
-    for track in shard_set.tracks:
-        decibels = shard_set.excerpt(track, 0, track.frames).T
+    for index, track in enumerate(shard_set.tracks):
+        decibels = shard_set.excerpt(index, 0, track.frames).T
         mfcc = librosa.feature.mfcc(S=decibels, n_mfcc=20)
         statistics.append(np.concatenate((mfcc.mean(axis=1), mfcc.std(axis=1))))
     vectors = np.stack(statistics)

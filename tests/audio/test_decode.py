@@ -288,6 +288,19 @@ def test_a_start_beyond_the_end_is_an_error(name: str, library: dict[str, Path])
             decode(library[name], sample_rate=16_000, start=start)
 
 
+def test_a_start_at_the_very_end_is_beyond_it(library: dict[str, Path]) -> None:
+    for start in (SECONDS, SECONDS - 1e-6):
+        with pytest.raises(AudioError, match="is beyond the end"):
+            decode(library["flac"], sample_rate=16_000, start=start)
+
+
+def test_a_wav_cut_right_after_its_header_holds_no_samples(tmp_path: Path) -> None:
+    path = write(tmp_path / "cut", "wav-16", music(1.0, 16_000), 16_000)
+    path.write_bytes(path.read_bytes()[:44])
+    with pytest.raises(AudioError, match="holds no samples"):
+        decode(path, sample_rate=16_000)
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -378,6 +391,15 @@ def test_no_channels_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="has 0 channels") as error:
         decode(path, sample_rate=16_000)
     one_sentence(error)
+
+
+def test_an_unknown_codec_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", "wav-16", music(0.1, 16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, 20, 0x7A21)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="codec FFmpeg does not know"):
+        decode(path, sample_rate=16_000)
 
 
 def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

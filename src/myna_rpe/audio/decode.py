@@ -128,10 +128,11 @@ class _Window:
 
 def _waveform(path: Path, window: _Window) -> Iterator[Mono]:
     """Yield the samples of the window, in pieces of no particular length."""
+    subject = f"file={str(path)!r}"
     with contextlib.closing(open_reader(path)) as reader:
-        source_first, position = window.source_start(reader.info.sample_rate)
+        source_first, begin = window.source_start(reader.info.sample_rate)
         end = math.inf if window.length is None else window.first + window.length
-        blocks = _verified(reader, path, source_first, window.start)
+        position, blocks = begin, _verified(reader, subject, source_first, window.start)
         for piece in _resampled(blocks, window.sample_rate):
             skip = max(0, window.first - position)
             keep = int(min(len(piece), end - position))
@@ -140,11 +141,19 @@ def _waveform(path: Path, window: _Window) -> Iterator[Mono]:
                 yield piece[skip:keep]
             if position >= end:
                 return
+        if position > window.first:
+            return
+        if window.first == 0:
+            raise AudioError(f"{subject} holds no samples; export it again with sound in it.")
+        length = position / window.sample_rate if position > begin else reader.info.duration
+        raise AudioError(
+            f"start={window.start:g} s is beyond the end of {subject}"
+            f"{'' if length is None else f' ({length:.3f} s)'}; start earlier."
+        )
 
 
-def _verified(reader: Reader, path: Path, first: int, start: float) -> Iterator[tuple[int, Mono]]:
+def _verified(reader: Reader, subject: str, first: int, start: float) -> Iterator[tuple[int, Mono]]:
     """Yield the reader's blocks; raise where they are not finite or end too soon."""
-    subject = f"file={str(path)!r}"
     begin = seconds = first / reader.info.sample_rate
     for rate, block in reader.blocks(first):
         # The sum is finite if all samples are, but for absurdly loud ones.
@@ -159,23 +168,18 @@ def _verified(reader: Reader, path: Path, first: int, start: float) -> Iterator[
         yield rate, block
         seconds += len(block) / rate
     announced = reader.announced
-    if announced is not None and start < announced:
-        if start > 0 and seconds == begin:
-            raise AudioError(
-                f"{subject} announces {announced:.1f} s but nothing decodes at start={start:g} s, "
-                "it is truncated or damaged; fetch it again."
-            )
-        if announced - seconds > max(_MISSING_SECONDS, _MISSING_SHARE * announced):
-            raise AudioError(
-                f"{subject} announces {announced:.1f} s but only {seconds:.1f} s decode, "
-                "it is truncated or damaged; fetch it again."
-            )
-    if start > 0 and (seconds == begin or seconds <= start):
-        length = seconds if seconds > begin else reader.info.duration
-        known = "" if length is None else f" ({length:.3f} s)"
-        raise AudioError(f"start={start:g} s is beyond the end of {subject}{known}; start earlier.")
-    if seconds == begin:
-        raise AudioError(f"{subject} holds no samples; export it again with sound in it.")
+    if announced is None or start >= announced:
+        return
+    if start > 0 and seconds == begin:
+        raise AudioError(
+            f"{subject} announces {announced:.1f} s but nothing decodes at start={start:g} s, "
+            "it is truncated or damaged; fetch it again."
+        )
+    if announced - seconds > max(_MISSING_SECONDS, _MISSING_SHARE * announced):
+        raise AudioError(
+            f"{subject} announces {announced:.1f} s but only {seconds:.1f} s decode, "
+            "it is truncated or damaged; fetch it again."
+        )
 
 
 def _resampled(blocks: Iterable[tuple[int, Mono]], sample_rate: int) -> Iterator[Mono]:

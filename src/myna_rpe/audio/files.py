@@ -39,7 +39,7 @@ def find_audio_files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     folders: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - False, not an error, where it may not look
             folders.append(path)
             found.update(dict.fromkeys(_files_below(path)))
         elif os.path.lexists(path):
@@ -77,7 +77,7 @@ def _files_below(root: Path) -> list[Path]:
         for path in paths:
             if path.name.startswith("."):
                 continue
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112
                 (links if path.is_symlink() else folders).append(path)
             elif path.suffix.lower() in AUDIO_EXTENSIONS:
                 files.append(path)

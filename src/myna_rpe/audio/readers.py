@@ -68,18 +68,9 @@ class Reader(Protocol):
         ...
 
 
-# The first bytes of WAV (and its 64-bit variants), AIFF, FLAC, AU, CAF and Ogg files.
-_LIBSNDFILE_FIRST = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-    b"riff",
-    b"FORM",
-    b"fLaC",
-    b".snd",
-    b"caff",
-    b"OggS",
-)
+# The first bytes of WAV (and its 64-bit variants), AIFF, AU, CAF, FLAC and Ogg files.
+_UNCOMPRESSED = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff")
+_COMPRESSED = (b"fLaC", b"OggS")
 
 
 def open_reader(path: Path) -> Reader:
@@ -89,7 +80,7 @@ def open_reader(path: Path) -> Reader:
         AudioError: the file is missing, unreadable, empty, or not audio.
     """
     head = _first_bytes(path)
-    if head.startswith(_LIBSNDFILE_FIRST) and b"OpusHead" not in head:
+    if head.startswith(_UNCOMPRESSED + _COMPRESSED) and b"OpusHead" not in head:
         try:
             return SoundFileReader(path)
         except soundfile.LibsndfileError:
@@ -143,9 +134,9 @@ class SoundFileReader:
     def __init__(self, path: Path) -> None:
         self._file: Any = soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
         rate, frames = self._file.samplerate, self._file.frames
-        duration = frames / rate
+        duration, present = frames / rate, _share_present(path)
         self.info = AudioInfo(rate, self._file.channels, duration, self._file.subtype.lower())
-        self.announced = duration / _share_present(path)
+        self.announced = duration / present if present else None
 
     def blocks(self, first: int) -> Iterator[tuple[int, Mono]]:
         """Yield (sample rate, samples) from sample `first` of the track to its end."""
@@ -240,6 +231,11 @@ class FFmpegReader:
             self.close()
             raise AudioError(f"{subject} has no audio stream; give a file with sound.")
         self._stream = self._container.streams.audio[0]
+        if self._stream.codec_context is None:
+            self.close()
+            raise AudioError(
+                f"{subject} is in a codec FFmpeg does not know; convert it to flac or mp3."
+            )
         self._stream.codec_context.thread_count = 1
 
     def _first_frame(self) -> av.AudioFrame:
@@ -389,20 +385,7 @@ def _channels(frame: av.AudioFrame) -> Sequence[Mono]:
 
 
 # Formats in which a frame found by seeking says exactly where it is.
-_SEEKABLE = {
-    "mov",
-    "matroska",
-    "asf",
-    "ogg",
-    "mp3",
-    "aac",
-    "flac",
-    "aiff",
-    "caf",
-    "wav",
-    "tta",
-    "wv",
-}
+_SEEKABLE = {"mov", "matroska", "asf", "ogg", "mp3", "aac", "flac", "caf", "wav", "tta", "wv"}
 # Frames of varying length: in a container that rounds times, their places cannot be told.
 _NOT_SEEKABLE_CODECS = {"vorbis"}
 
@@ -436,7 +419,8 @@ def _announced_seconds(
             return None
     if "mp3" in formats:
         frames = _xing_frames(path)
-        return frames and frames * stream.codec_context.frame_size / stream.sample_rate
+        if frames is not None and stream.sample_rate:
+            return frames * stream.codec_context.frame_size / stream.sample_rate
     return None
 
 

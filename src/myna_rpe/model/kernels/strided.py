@@ -8,7 +8,6 @@ Samples of a batch are taken one after the other, each at its own length: they a
 Shapes: H heads, T columns, F rows, N = prefix + T F tokens, D head_dim.
 """
 
-import torch
 from torch import Tensor
 
 from ..patches import Grid
