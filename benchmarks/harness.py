@@ -87,6 +87,7 @@ def compare(
     *,
     at_most: float | None = None,
     at_least: float | None = None,
+    speed_up: bool = False,
     unit: str = "core-s",
     per: int | None = None,
     note: str = "",
@@ -99,6 +100,7 @@ def compare(
         baseline: the alternative; None where it was left out.
         at_most: goal for the time, ours / baseline.
         at_least: goal for the speed-up, baseline / ours.
+        speed_up: whether the ratio is baseline / ours; where there is a goal, it says so itself.
         unit: what the two numbers are given in.
         per: how many things a repetition does, to give things per second instead of seconds.
         note: anything else.
@@ -118,7 +120,7 @@ def compare(
         row |= {"baseline": value(baseline), "rss_baseline": baseline.rss}
     if ours is not None and baseline is not None:
         slower = ours.seconds / baseline.seconds
-        row["ratio"] = slower if at_least is None else 1 / slower
+        row["ratio"] = 1 / slower if speed_up or at_least is not None else slower
         if at_most is not None:
             row["met"] = slower <= at_most
         if at_least is not None:

@@ -97,6 +97,7 @@ def rows(*, quick: bool = False) -> list[Row]:
             measured[f"ours {dtype}"],
             measured[f"published {other}"],
             at_least=None if quick else goal,
+            speed_up=True,
             per=batch,
             unit="excerpts/core-s",
         )

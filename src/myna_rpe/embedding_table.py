@@ -127,7 +127,7 @@ class Row:
     """
 
     path: Path
-    embedding: Float32[np.ndarray, "dim"] | None = None
+    embedding: Float32[np.ndarray, " dim"] | None = None
     duration: float | None = None
     content_hash: str | None = None
     size: int | None = None
@@ -175,7 +175,7 @@ class EmbeddingTable:
         return spelled_so or next((row for row in self.rows if _absolute(row.path) == wanted), None)
 
     def nearest(
-        self, embedding: Float32[np.ndarray, "dim"], k: int, *, exclude: Row | None = None
+        self, embedding: Float32[np.ndarray, " dim"], k: int, *, exclude: Row | None = None
     ) -> list[Neighbour]:
         """Return the `k` tracks of highest cosine similarity, exactly; ties in table order.
 

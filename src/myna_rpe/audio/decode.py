@@ -48,7 +48,7 @@ def decode(
     sample_rate: int,
     start: float = 0.0,
     duration: float | None = None,
-) -> Float32[np.ndarray, "samples"]:
+) -> Float32[np.ndarray, " samples"]:
     """Return the mono waveform of a file, or of an excerpt of it.
 
     Args:
@@ -72,7 +72,7 @@ def decode_blocks(
     start: float = 0.0,
     duration: float | None = None,
     block_seconds: float = 30.0,
-) -> Iterator[Float32[np.ndarray, "samples"]]:
+) -> Iterator[Float32[np.ndarray, " samples"]]:
     """Yield what `decode` returns in blocks of `block_seconds`; the last may be shorter.
 
     Joined, they are `decode`'s waveform to the last bit. Memory is that of a block.

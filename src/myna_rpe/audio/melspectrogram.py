@@ -88,7 +88,7 @@ def _hz_to_mel(hz: float) -> float:
     return _LOG_FROM_MEL + math.log(hz / _LOG_FROM_HZ) / _LOG_STEP
 
 
-def _mel_to_hz(mel: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points"]:
+def _mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
     exponential = _LOG_FROM_HZ * np.exp(
         _LOG_STEP * (np.maximum(mel, _LOG_FROM_MEL) - _LOG_FROM_MEL)
     )
@@ -177,7 +177,7 @@ class MelSpectrogram(nn.Module):
     @torch.no_grad()
     def stream(
         self,
-        blocks: Iterable[Float[np.ndarray, "_"]],
+        blocks: Iterable[Float[np.ndarray, " _"]],
         *,
         device: torch.device | str | None = None,
     ) -> Float[Tensor, "mel_bands frames"]:

@@ -5,7 +5,8 @@ libsndfile reads uncompressed containers, FLAC and Ogg Vorbis, where it is exact
 FFmpeg, through PyAV, reads the rest and whatever libsndfile refuses. Though libsndfile knows mp3
 and Opus, they go to FFmpeg: libsndfile ends an mp3 of variable bit rate without a Xing header at an
 *estimate* of its length (half the track was missing) and writes to stderr while it reads; FFmpeg
-decodes mp3 as fast and Opus 2.5 times as fast (benchmarks/front_end.py).
+decodes mp3 as fast and Opus 2.5 times as fast (benchmarks/front_end.py). Its Opus is not libopus to
+the bit: on real stereo a tenth of the frames differ, by about -50 dB.
 
 A reader that meets damage ends early; whether too much is missing is for its caller to judge, by
 what the file ``announces`` of its length. A packet of compressed audio that does not decode is
@@ -34,7 +35,7 @@ from ..errors import AudioError
 # What PyAV raises when FFmpeg fails: its own errors, and the built-in ones it maps errno to.
 _FFMPEG_ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 
-Mono = Float32[np.ndarray, "samples"]
+Mono = Float32[np.ndarray, " samples"]
 
 BLOCK_SAMPLES = 16_384
 

@@ -49,7 +49,7 @@ class Embedded:
     """
 
     path: Path
-    embedding: Float32[np.ndarray, "dim"]
+    embedding: Float32[np.ndarray, " dim"]
     duration: float
     warning: str | None = None
 
@@ -115,7 +115,7 @@ class Embedder:
 
     def embed(
         self, source: Source, *, sample_rate: int | None = None
-    ) -> Float32[np.ndarray, "dim"]:
+    ) -> Float32[np.ndarray, " dim"]:
         """Return the embedding of one track.
 
         Args:
@@ -136,7 +136,7 @@ class Embedder:
 
     def embed_spectrogram(
         self, spectrogram: Float[Tensor, "mel_bands frames"]
-    ) -> Float32[np.ndarray, "dim"]:
+    ) -> Float32[np.ndarray, " dim"]:
         """Return the embedding of a track whose spectrogram, of this front end, is at hand."""
         return self._embed_spectrograms([spectrogram])[0]
 
@@ -276,7 +276,7 @@ class Embedder:
 
     def _embed_spectrograms(
         self, spectrograms: Sequence[Float[Tensor, "mel_bands _"]]
-    ) -> list[Float32[np.ndarray, "dim"]]:
+    ) -> list[Float32[np.ndarray, " dim"]]:
         """Return the mean embedding of each track's spans."""
         excerpts, num_spans = [], []
         for spectrogram in spectrograms:

@@ -22,7 +22,7 @@ class TimedEmbedding:
         embeddings: (time, dim).
     """
 
-    seconds: Float64[np.ndarray, "time"]
+    seconds: Float64[np.ndarray, " time"]
     embeddings: Float32[np.ndarray, "time dim"]
 
 

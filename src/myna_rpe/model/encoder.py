@@ -43,7 +43,7 @@ class Stem(nn.Module):
         spectrogram: Float[Tensor, "batch mel_bands frames"],
         *,
         floor: float,
-        num_frames: Int[Tensor, "batch"] | None,
+        num_frames: Int[Tensor, " batch"] | None,
         patchout: Patchout | None,
     ) -> Tokens:
         """Return the tokens with what the scheme adds to them."""
@@ -109,7 +109,7 @@ class Encoder(nn.Module):
         self,
         spectrogram: Float[Tensor, "batch mel_bands frames"],
         *,
-        num_frames: Int[Tensor, "batch"] | None = None,
+        num_frames: Int[Tensor, " batch"] | None = None,
         patchout: Patchout | None = None,
         layer: int | None = None,
     ) -> Float[Tensor, "batch embedding_dim"]:
@@ -141,7 +141,7 @@ class Encoder(nn.Module):
         self,
         spectrogram: Float[Tensor, "batch mel_bands frames"],
         *,
-        num_frames: Int[Tensor, "batch"] | None = None,
+        num_frames: Int[Tensor, " batch"] | None = None,
         layer: int | None = None,
     ) -> list[Tokens]:
         """Return the contextual tokens of each patch shape, final norm applied, no class token.

@@ -162,7 +162,7 @@ class PatchEmbedding(nn.Module):
         spectrogram: Float[Tensor, "batch mel_bands frames"],
         *,
         floor: float,
-        num_frames: Int[Tensor, "batch"] | None = None,
+        num_frames: Int[Tensor, " batch"] | None = None,
         patchout: Patchout | None = None,
     ) -> Tokens:
         """Return the tokens of a batch of spectrograms, time-major, or a random subset of them.

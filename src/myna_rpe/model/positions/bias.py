@@ -21,8 +21,8 @@ from ..patches import Coords
 class DistanceBias:
     """Per-head slopes along time and frequency; 2D ALiBi has both equal, 1D has one of them 0."""
 
-    time_slopes: Float[Tensor, "heads"]
-    freq_slopes: Float[Tensor, "heads"]
+    time_slopes: Float[Tensor, " heads"]
+    freq_slopes: Float[Tensor, " heads"]
 
     def __add__(self, other: "DistanceBias") -> "DistanceBias":
         return DistanceBias(
