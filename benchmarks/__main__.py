@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .harness import Row
 
-PARTS = ("attention", "encoder", "training_step", "front_end")
+PARTS = ("attention", "encoder", "training_step", "front_end", "long_track")
 
 
 def main() -> None:

@@ -156,6 +156,7 @@ def _work(target: str, arguments: dict[str, Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # for all alike, as the commands do
     torch.manual_seed(0)
     module, _, function = target.partition(":")
     start = time.process_time()

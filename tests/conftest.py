@@ -1,5 +1,6 @@
 """Fixtures every test may use: isolated user folders, small models, tones, deterministic seeds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,13 @@ def isolated_user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Commands flush denormals for their process; the next test is not theirs."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

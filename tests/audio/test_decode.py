@@ -476,3 +476,12 @@ def test_a_format_that_cannot_seek_is_decoded_from_its_start(tmp_path: Path) -> 
     whole = decode(path, sample_rate=44_100)
     excerpt = decode(path, sample_rate=44_100, start=3.3, duration=1.0)
     np.testing.assert_array_equal(excerpt, whole[145_530 : 145_530 + 44_100])
+
+
+@pytest.mark.parametrize("samples", [1, 2, 11])
+def test_less_than_one_sample_at_the_asked_rate_is_still_one(tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "click.wav"
+    soundfile.write(path, np.full(samples, 0.5, np.float32), 192_000, subtype="FLOAT")
+    waveform = decode(path, sample_rate=16_000)
+    assert waveform.shape == (1,)
+    assert waveform[0] > 0

@@ -185,13 +185,19 @@ def _verified(reader: Reader, subject: str, first: int, start: float) -> Iterato
 def _resampled(blocks: Iterable[tuple[int, Mono]], sample_rate: int) -> Iterator[Mono]:
     """Yield the blocks at `sample_rate`; where their own rate changes, a new stream begins."""
     stream, stream_rate = None, sample_rate
-    nothing = np.empty(0, np.float32)
+    nothing = first = np.empty(0, np.float32)
+    num_samples = 0
     for rate, block in blocks:
+        first = first if len(first) else block[:1].copy()
         if rate != stream_rate:
             if stream is not None:
                 yield stream.resample_chunk(nothing, last=True)
             stream_rate = rate
             stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1)
-        yield block if stream is None else stream.resample_chunk(block)
+        piece = block if stream is None else stream.resample_chunk(block)
+        num_samples += len(piece)
+        yield piece
     if stream is not None:
-        yield stream.resample_chunk(nothing, last=True)
+        piece = stream.resample_chunk(nothing, last=True)
+        # Less than one sample at this rate is still something.
+        yield piece if num_samples or len(piece) else first

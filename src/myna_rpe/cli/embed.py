@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import AudioError, EmbeddingError
+from .compute import set_up_torch
 from .output import console, print_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -74,14 +75,11 @@ def embed(
     on where it stopped. Files that cannot be read are rows with a reason. The table holds exactly
     the files that PATH... names; embeddings of different models never share a table.
     """
-    import torch
-
     from ..audio.files import find_audio_files
     from ..embedder import SilentTrackWarning, WholeTrack, Windows, load_model
     from ..embedding_job import embed_to_table
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_up_torch(threads)
     files = find_audio_files(paths)
     embedder = load_model(
         model,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .compute import set_up_torch
 from .output import progress_bar, say
 
 if TYPE_CHECKING:
@@ -32,12 +33,9 @@ def pretrain(
 
     config = lookup_recipe(recipe)().override(*(settings or ()))
 
-    import torch
-
     from ..training import train
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_up_torch(threads)
     with progress_bar() as bar:
         task = bar.add_task(f"pretrain {recipe}", total=None, note="")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EmbeddingError
+from .compute import set_up_torch
 from .output import print_json, say
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _embed(track: Path, table: "EmbeddingTable", model: str | None) -> "npt.NDAr
     from ..embedder import SilentTrackWarning, WholeTrack, Windows, load_model
     from ..embedding_table import check_same_space
 
+    set_up_torch()
     header = table.header
     context = WholeTrack() if header.windows is None else Windows(*header.windows)
     embedder = load_model(model or header.model or None, layer=header.layer, context=context)

@@ -164,8 +164,6 @@ class TrackReader:
             for block in blocks:
                 num_samples += block.size
                 yield block
-            if num_samples == 0:  # less than one sample at this rate is still something
-                yield np.zeros(1, dtype=np.float32)
 
         with torch.inference_mode():
             spectrogram = self._front_end.stream(counted())
@@ -178,7 +176,9 @@ class TrackReader:
         """Yield a waveform at the front end's rate."""
         rate = self.config.sample_rate
         if sample_rate != rate:
-            waveform = soxr.resample(waveform, sample_rate, rate, quality="HQ")
+            resampled = soxr.resample(waveform, sample_rate, rate, quality="HQ")
+            # Less than one sample at this rate is still something.
+            waveform = resampled if resampled.size else waveform[:1]
         step = int(_BLOCK_SECONDS * rate)
         for start in range(0, waveform.size, step):
             yield waveform[start : start + step]

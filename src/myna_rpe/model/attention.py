@@ -23,15 +23,15 @@ from .positions import Rotation
 class Runtime:
     """How an encoder computes, as opposed to what: no setting here changes the function.
 
-    ``precision``: ``fp32``, or ``mixed``: linears in bf16, and on a CPU the attention core in fp32
-    (there, bf16 softmax attention is no faster). ``kernel``: a name of `kernels.KERNELS`, or
-    ``auto``. ``band_tolerance``: let kernels skip far tokens wherever a certificate bounds the
-    error of each row by this; None never skips.
+    ``precision``: ``fp32``, or ``mixed``: linears in bf16, and on a CPU the attention core in fp32.
+    ``kernel``: a name of `kernels.KERNELS`, or ``auto``. ``band_tolerance``: kernels may skip far
+    tokens where a certificate bounds the error of each row by this share of the largest value; the
+    default lies below float32's own rounding. None never skips.
     """
 
     kernel: str = "auto"
     precision: Literal["fp32", "mixed"] = "fp32"
-    band_tolerance: float | None = None
+    band_tolerance: float | None = 1e-7
 
 
 @dataclass(frozen=True)
