@@ -52,14 +52,8 @@ CASES = {name: (config,) for name, config in SINGLE.items()} | {
     "learned slopes": (AlibiConfig(slopes="learned"),),
     "published slopes": (AlibiConfig(slopes=(-1.0, -1.0, -1.0)),),
 }
-RELATIVE = [
-    name
-    for name in CASES
-    if "learned-time" not in name
-    and "raster" not in name
-    and name != "sinusoidal-2d"
-    and name != "sinusoidal-time"
-]
+ABSOLUTE_TIME = ["sinusoidal-2d", "sinusoidal-time", "sinusoidal-raster", "learned-time"]
+RELATIVE = [name for name in CASES if name not in ABSOLUTE_TIME]
 TIME_ONLY = ["alibi-1d", "rope-1d", "sinusoidal-time", "learned-time", "none"]
 FREQ_ONLY = ["alibi-freq", "sinusoidal-freq", "learned-freq", "none"]
 
@@ -168,7 +162,7 @@ def test_rope_gives_the_class_token_absolute_time(case: str, grid: Coords, value
     assert (here - later).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("case", ["sinusoidal-2d", "sinusoidal-time", "learned-time"])
+@pytest.mark.parametrize("case", ABSOLUTE_TIME)
 def test_absolute_time_schemes_do_change_under_a_time_shift(
     case: str, grid: Coords, values: Tensor
 ) -> None:
