@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from myna_rpe.config import press_slopes
+from myna_rpe.model.attention import Runtime
 from myna_rpe.model.kernels import Layout, attend
 from myna_rpe.model.patches import Coords
 from myna_rpe.model.positions.bias import DistanceBias
@@ -91,7 +92,7 @@ def rows(*, quick: bool = False) -> list[Row]:
                     )
                     for name, kernel, tolerance in (
                         ("strided", "strided", None),
-                        ("band", "strided", 1e-5),
+                        ("band", "strided", Runtime().band_tolerance),
                         ("chunked", "chunked", None),
                     )
                 },
