@@ -55,7 +55,10 @@ def test_padding_is_never_the_loudest_value() -> None:
         ("model.dim", "has no '='"),
         ("model.patches=[]", "patches=() leaves nothing to read"),
         ('model.patches=[{"mel_bands":24,"frames":16}]', "patch.mel_bands=24 does not divide"),
-        ('model.positions=[{"name":"rope-3d"}]', "'rope-1d', 'rope-2d'"),
+        (
+            'model.positions=[{"name":"rope-3d"}]',
+            "positions.0.name='rope-3d' is unknown; did you mean 'rope-2d'? Valid: alibi-2d",
+        ),
         ('model.positions=[{"name":"rope-2d"},{"name":"rope-2d"}]', "'rope-2d' twice"),
         ('model.positions=[{"name":"alibi-2d","slopes":[1.0]}]', "1 values for heads=3"),
         ("model.head_dim=62", None),

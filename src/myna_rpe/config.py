@@ -89,6 +89,9 @@ def _sentence(cls: type[Config], error: pydantic.ValidationError) -> str:
         return str(cause)
     if first["type"] == "extra_forbidden":
         return unknown_name(f"{cls.__name__}: key", location, cls.model_fields)
+    if first["type"] == "union_tag_invalid":
+        valid = [name.strip(" '") for name in first["ctx"]["expected_tags"].split(",")]
+        return unknown_name(f"{location}.name", first["ctx"]["tag"], valid)
     message = first["msg"].removeprefix("Value error, ")
     return f"{location}={first['input']!r} is not valid for {cls.__name__}: {message}."
 

@@ -433,10 +433,10 @@ def _only_model() -> Path:
         return next(iter(installed.values()))
     if not installed:
         raise CheckpointError(
-            "model=None names none, and none is installed; train one with `myna pretrain`, or get "
+            "model=None is not given and none is installed; train one with `myna pretrain`, or get "
             "one with `myna models pull REPO_ID` or `myna models import FILE`."
         )
     raise CheckpointError(
-        f"model=None names none of the {len(installed)} installed models; "
+        f"model=None is not given and {len(installed)} are installed; "
         f"choose one of: {', '.join(installed)}."
     )
