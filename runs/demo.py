@@ -17,12 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import librosa
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from sklearn.manifold import TSNE
 
 from myna_rpe.data.shards import ShardSet
@@ -36,6 +38,9 @@ PACKAGES = {
     "pushover-data": "usr/share/pushover/themes",
     "fillets-ng-data": "usr/share/games/fillets-ng/music",
 }
+
+# The first has most scripts; the others, where installed, have the rest.
+FONTS = ["DejaVu Sans", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Arial Unicode MS"]
 
 
 def main() -> None:
@@ -188,17 +193,24 @@ def print_table(spaces: dict[str, np.ndarray], albums: list[str]) -> None:
 
 
 def draw_map(vectors: np.ndarray, albums: list[str], path: Path) -> None:
-    """Save a 2D map of the tracks, one colour per album."""
+    """Save a 2D map of the tracks, the ten largest albums in colour."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     perplexity = min(12.0, (len(unit) - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(unit)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    plt.rcParams["font.family"] = [font for font in FONTS if font in installed]
     figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
-    for album in sorted(set(albums)):
-        members = np.array([name == album for name in albums])
-        axes.scatter(*places[members].T, label=album, s=50, alpha=0.8, edgecolors="white")
+    largest = [album for album, _ in Counter(albums).most_common(10)]
+    for album in [*largest, None]:
+        members = np.array([(name if name in largest else None) == album for name in albums])
+        if members.any():
+            colour = {"label": album} if album else {"label": "others", "color": "lightgrey"}
+            axes.scatter(*places[members].T, s=50, alpha=0.8, edgecolors="white", **colour)
     axes.set(title="Whole-track embeddings, t-SNE", xticks=[], yticks=[])
     axes.legend(loc="best", frameon=False)
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that no installed font has is drawn as a box
+        figure.savefig(path, dpi=150)
     print(f"\nmap: {path}")
 
 

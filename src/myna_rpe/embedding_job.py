@@ -35,7 +35,7 @@ from .storage import file_sha256
 
 # A part is flushed after this many rows or seconds, whichever comes first: what a kill may cost.
 _PART_ROWS = 64
-_PART_SECONDS = 30.0
+_PART_SECONDS = 10.0
 _PARTS = "[0-9]*.parquet"
 
 Progress = Callable[[str, int, int], None]
