@@ -3,9 +3,8 @@
     python -m benchmarks long_track
 
 The music is synthesized into a FLAC file, and a fresh process embeds it, so that the peak resident
-memory is that of what a user runs: decode, front end and encoder. The baseline of memory is the
-goal, 4 GB (a dense bias would take 38 GB: 56 257 tokens squared, 3 heads, float32); that of time is
-the music's own duration.
+memory is that of what a user runs: decode, front end and encoder (a dense bias alone would take
+38 GB: 56 257 tokens squared, 3 heads, float32). The baseline of time is the music's own duration.
 """
 
 import json

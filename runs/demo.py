@@ -61,7 +61,9 @@ def main() -> None:
     tracks = ShardSet.open(shards).tracks
     paths = [music / track.path for track in tracks]
     # A package is an album here; in anyone's own folder an album is the folder of its files.
-    albums = [track.group if args.music else Path(track.path).parts[0] for track in tracks]
+    albums = [
+        track.group or music.name if args.music else Path(track.path).parts[0] for track in tracks
+    ]
 
     step(f"Contrastive pretraining, {args.minutes:g} minutes")
     if not (run / "model").exists():
@@ -147,8 +149,9 @@ def download(package: str, folder: Path) -> int:
 
 def vectors_of(table: Path, paths: list[Path]) -> np.ndarray:
     """Return the embeddings (tracks, dim) of `paths`, in that order."""
-    rows = [EmbeddingTable.read(table).find(path) for path in paths]
-    return np.stack([row.embedding for row in rows if row and row.embedding is not None])
+    embeddings = EmbeddingTable.read(table)
+    rows = [embeddings.find(path) for path in paths]
+    return np.stack([row.embedding for row in rows])
 
 
 def mfcc_statistics(shards: Path) -> np.ndarray:
@@ -204,7 +207,9 @@ def draw_map(vectors: np.ndarray, albums: list[str], path: Path) -> None:
     for album in [*largest, None]:
         members = np.array([(name if name in largest else None) == album for name in albums])
         if members.any():
-            colour = {"label": album} if album else {"label": "others", "color": "lightgrey"}
+            colour = (
+                {"label": album} if album is not None else {"label": "others", "color": "lightgrey"}
+            )
             axes.scatter(*places[members].T, s=50, alpha=0.8, edgecolors="white", **colour)
     axes.set(title="Whole-track embeddings, t-SNE", xticks=[], yticks=[])
     axes.legend(loc="best", frameon=False)

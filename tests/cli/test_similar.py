@@ -16,16 +16,10 @@ from ..embedding_support import (
     Ended,
     assert_one_sentence,
     install,
-    run_myna,
     write_chord,
 )
 
 Myna = Callable[..., Ended]
-
-
-@pytest.fixture
-def myna(capsys: pytest.CaptureFixture[str]) -> Myna:
-    return lambda *arguments: run_myna(capsys, *arguments)
 
 
 @pytest.fixture

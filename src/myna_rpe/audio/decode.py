@@ -21,7 +21,7 @@ from jaxtyping import Float32
 from ..errors import AudioError
 from .readers import AudioInfo, Mono, Reader, open_reader
 
-__all__ = ["AudioInfo", "decode", "decode_blocks", "probe"]
+__all__ = ["AudioInfo", "decode", "decode_blocks", "probe", "resampled"]
 
 # A file is truncated when this much of the length it announces does not decode. Less is ordinary:
 # encoder delay, rounding in containers, a damaged packet.
@@ -133,7 +133,7 @@ def _waveform(path: Path, window: _Window) -> Iterator[Mono]:
         source_first, begin = window.source_start(reader.info.sample_rate)
         end = math.inf if window.length is None else window.first + window.length
         position, blocks = begin, _verified(reader, subject, source_first, window.start)
-        for piece in _resampled(blocks, window.sample_rate):
+        for piece in resampled(blocks, window.sample_rate):
             skip = max(0, window.first - position)
             keep = int(min(len(piece), end - position))
             position += len(piece)
@@ -182,22 +182,38 @@ def _verified(reader: Reader, subject: str, first: int, start: float) -> Iterato
         )
 
 
-def _resampled(blocks: Iterable[tuple[int, Mono]], sample_rate: int) -> Iterator[Mono]:
+def resampled(blocks: Iterable[tuple[int, Mono]], sample_rate: int) -> Iterator[Mono]:
+    """Yield blocks, each with its rate in Hz, at `sample_rate`; at least one sample of any music.
+
+    Joined, the result does not depend on how the music was cut into blocks.
+    """
+    first: Mono | None = None
+    num_samples = 0
+
+    def remembered() -> Iterator[tuple[int, Mono]]:
+        nonlocal first
+        for rate, block in blocks:
+            if first is None and len(block):
+                first = block[:1].copy()
+            yield rate, block
+
+    for piece in _streamed(remembered(), sample_rate):
+        num_samples += len(piece)
+        yield piece
+    if num_samples == 0 and first is not None:
+        yield first  # less than one sample at this rate is still something
+
+
+def _streamed(blocks: Iterable[tuple[int, Mono]], sample_rate: int) -> Iterator[Mono]:
     """Yield the blocks at `sample_rate`; where their own rate changes, a new stream begins."""
     stream, stream_rate = None, sample_rate
-    nothing = first = np.empty(0, np.float32)
-    num_samples = 0
+    nothing = np.empty(0, np.float32)
     for rate, block in blocks:
-        first = first if len(first) else block[:1].copy()
         if rate != stream_rate:
             if stream is not None:
                 yield stream.resample_chunk(nothing, last=True)
             stream_rate = rate
             stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1)
-        piece = block if stream is None else stream.resample_chunk(block)
-        num_samples += len(piece)
-        yield piece
+        yield block if stream is None else stream.resample_chunk(block)
     if stream is not None:
-        piece = stream.resample_chunk(nothing, last=True)
-        # Less than one sample at this rate is still something.
-        yield piece if num_samples or len(piece) else first
+        yield stream.resample_chunk(nothing, last=True)

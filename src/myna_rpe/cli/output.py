@@ -17,12 +17,29 @@ from rich.progress import (
 console = Console(stderr=True)
 
 
+class _LazyProgress(Progress):
+    """Appears with its first update, so that a refused command leaves no empty bar behind."""
+
+    def start(self) -> None:
+        """Do nothing yet."""
+
+    def update(self, *arguments: Any, **fields: Any) -> None:
+        """Show the bar, and change a task as `Progress.update` does."""
+        super().start()
+        super().update(*arguments, **fields)
+
+    def stop(self) -> None:
+        """Take the bar down, if it ever appeared."""
+        if self.live.is_started:
+            super().stop()
+
+
 def progress_bar() -> Progress:
     """Return a progress display on stderr: description, bar, count, elapsed, remaining, a note.
 
     Tasks need the field ``note`` (free text): ``bar.add_task("embed", total=9, note="")``.
     """
-    return Progress(
+    return _LazyProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

@@ -36,21 +36,16 @@ def pretrain(
     from ..training import train
 
     set_up_torch(threads)
-    bar = progress_bar()
-    task = bar.add_task(f"pretrain {recipe}", total=None, note="")
+    with progress_bar() as bar:
+        task = bar.add_task(f"pretrain {recipe}", total=None, note="")
 
-    def report(progress: "TrainProgress") -> None:
-        bar.start()  # not before: what is refused leaves no empty bar behind
-        note = (
-            f"epoch {progress.epoch}  loss {progress.loss:.3f}  "
-            f"{progress.excerpts_per_second:.0f} excerpts/s"
-        )
-        bar.update(task, completed=progress.step, total=progress.total_steps, note=note)
+        def report(progress: "TrainProgress") -> None:
+            note = (
+                f"epoch {progress.epoch}  loss {progress.loss:.3f}  "
+                f"{progress.excerpts_per_second:.0f} excerpts/s"
+            )
+            bar.update(task, completed=progress.step, total=progress.total_steps, note=note)
 
-    try:
         model = train(config, data, out, resume=resume, device=device, report=report)
-    finally:
-        if bar.live.is_started:
-            bar.stop()
     say(f"trained: {model}")
     typer.echo(model)

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..audio.decode import decode_blocks
+from ..audio.decode import decode_blocks, resampled
 from ..audio.melspectrogram import SMALLEST_POWER, MelSpectrogram
 from ..config import FrontEndConfig
 from ..errors import AudioError, ConfigError, MynaError
@@ -100,6 +99,7 @@ class TrackReader:
         """
         if isinstance(source, np.ndarray):
             waveform = _checked(source, sample_rate)
+            assert sample_rate is not None, "checked"
             return self._read(Path("waveform"), self._blocks(waveform, sample_rate))
         if sample_rate is not None:
             raise ConfigError(
@@ -171,17 +171,12 @@ class TrackReader:
         return Track(path, spectrogram, num_samples / self.config.sample_rate, silent)
 
     def _blocks(
-        self, waveform: npt.NDArray[np.float32], sample_rate: int | None
+        self, waveform: npt.NDArray[np.float32], sample_rate: int
     ) -> Iterator[npt.NDArray[np.float32]]:
         """Yield a waveform at the front end's rate."""
-        rate = self.config.sample_rate
-        if sample_rate != rate:
-            resampled = soxr.resample(waveform, sample_rate, rate, quality="HQ")
-            # Less than one sample at this rate is still something.
-            waveform = resampled if resampled.size else waveform[:1]
-        step = int(_BLOCK_SECONDS * rate)
-        for start in range(0, waveform.size, step):
-            yield waveform[start : start + step]
+        step = max(1, int(_BLOCK_SECONDS * sample_rate))
+        blocks = ((sample_rate, waveform[i : i + step]) for i in range(0, waveform.size, step))
+        return resampled(blocks, self.config.sample_rate)
 
 
 def _checked(waveform: npt.NDArray[Any], sample_rate: int | None) -> npt.NDArray[np.float32]:
