@@ -13,7 +13,15 @@ from rich.table import Table
 
 from .harness import Row
 
-PARTS = ("attention", "encoder", "training_step", "front_end", "long_track")
+PARTS = (
+    "attention",
+    "encoder",
+    "training_step",
+    "pretraining",
+    "gpu_training",
+    "front_end",
+    "long_track",
+)
 
 
 def main() -> None:

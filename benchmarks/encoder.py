@@ -16,6 +16,7 @@ from torch import Tensor
 from myna_rpe.config import ARCHITECTURES
 from myna_rpe.model.attention import Runtime
 from myna_rpe.model.encoder import Block, Encoder, Stem
+from myna_rpe.model.patches import cut_patches
 
 from .attention import ROWS, dense_alibi
 from .harness import Candidate, Row, compare, measure, relative_error
@@ -63,7 +64,7 @@ def dense(tokens: int) -> Callable[[], Tensor]:
         with torch.inference_mode():
             bias = dense_alibi(tokens)
             stem = cast(Stem, encoder.stems[0])
-            x = stem.embed(spectrogram, floor=-80.0).values
+            x = stem.embed(cut_patches(spectrogram, MODEL.patches[0], floor=-80.0)).values
             assert encoder.cls is not None
             x = torch.cat((encoder.cls.expand(1, 1, -1), x), dim=1)
             for block in cast(Iterator[Block], iter(encoder.blocks)):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from myna_rpe.config import ARCHITECTURES, press_slopes
 from myna_rpe.model.encoder import Block, Encoder, Stem
-from myna_rpe.model.patches import RatioPatchout
+from myna_rpe.model.patches import RatioPatchout, cut_patches
 
 from .harness import Candidate, Row, compare, measure
 
@@ -54,7 +54,8 @@ def _step(
 
 
 def _published_forward(encoder: Encoder, excerpts: Tensor) -> Tensor:
-    tokens = cast(Stem, encoder.stems[0]).embed(excerpts, floor=-80.0)
+    patches = cut_patches(excerpts, MODEL.patches[0], floor=-80.0)
+    tokens = cast(Stem, encoder.stems[0]).embed(patches)
     batch, count, _ = tokens.values.shape
     keep = RatioPatchout(PATCHOUT_RATIO).num_kept(count)
     kept = torch.stack([torch.randperm(count)[:keep] for _ in range(batch)])  # (B, K)

@@ -46,6 +46,7 @@ def write_shards(
     storage: str = "float32",
     front_end: FrontEndConfig | None = None,
     max_bytes: int = 1 << 20,
+    tracks_per_folder: int | None = None,
 ) -> Path:
     """Write shards of tracks of these numbers of frames, without any audio."""
     import torch
@@ -56,7 +57,8 @@ def write_shards(
     def pieces() -> Iterator[Piece]:
         for number, frames in enumerate(lengths):
             values = torch.from_numpy(spectrogram(number, frames, settings)).T
-            yield Piece(f"album/{number:03d}.wav", 1, 1, settings.encode(values))
+            album = f"album-{number // tracks_per_folder}" if tracks_per_folder else "album"
+            yield Piece(f"{album}/{number:03d}.wav", 1, 1, settings.encode(values))
 
     stream, shards, tracks = pieces(), [], []
     while sum(shard.frames for shard in shards) < sum(lengths):

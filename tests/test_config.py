@@ -10,13 +10,17 @@ from myna_rpe.config import (
     FRONT_ENDS,
     Architecture,
     FrontEndConfig,
+    KMeansConfig,
     ModelConfig,
+    ValidationConfig,
+    WholeTrackConfig,
     geometric_slopes,
     lookup_architecture,
     lookup_front_end,
     press_slopes,
 )
 from myna_rpe.errors import ConfigError
+from myna_rpe.recipes import smoke
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -80,6 +84,26 @@ def test_impossible_settings_are_named_in_one_sentence(
 def test_rope_2d_refuses_channels_it_cannot_pair() -> None:
     with pytest.raises(ConfigError, match="multiple of 4"):
         ModelConfig.from_dict({"head_dim": 62, "positions": [{"name": "rope-2d"}]})
+
+
+def test_an_override_fills_in_the_rest_of_what_it_makes() -> None:
+    run = smoke().override("validation.every=7", "validation.patience=2")
+    assert run.validation == ValidationConfig(every=7, patience=2)
+    run = smoke().override('views={"name": "whole-track"}', "views.num_views=3")
+    assert run.views == WholeTrackConfig(num_views=3)
+    run = smoke().override("objectives.k_means={}", "objectives.info_nce.temperature=0.2")
+    assert run.objectives.k_means == KMeansConfig()
+    with pytest.raises(ConfigError, match="key='x' is unknown"):
+        smoke().override("micro_batch_size.x=1")
+
+
+def test_with_replaces_fields_and_validates() -> None:
+    assert smoke().with_(seed=3).seed == 3
+    assert smoke().with_(seed=3).views == smoke().views
+    with pytest.raises(ConfigError, match="batch_size"):
+        smoke().with_(batch_size=1)
+    with pytest.raises(ConfigError, match=r"'sead' is unknown.*did you mean 'seed'"):
+        smoke().with_(sead=1)
 
 
 def test_overrides_read_json_and_leave_the_original_alone() -> None:

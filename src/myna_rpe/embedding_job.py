@@ -10,16 +10,13 @@ table itself is replaced at the very end, at once. A run that is killed loses on
 the same command goes on from there. The folder also holds the lock that keeps a second run out.
 """
 
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from .embedder import Embedded, Embedder, Failed, Windows
 from .embedding_table import (
@@ -31,7 +28,7 @@ from .embedding_table import (
     write_parquet,
 )
 from .errors import EmbeddingError
-from .storage import file_sha256
+from .storage import AlreadyLockedError, acquire_lock, file_sha256
 
 # A part is flushed after this many rows or seconds, whichever comes first: what a kill may cost.
 _PART_ROWS = 64
@@ -305,7 +302,12 @@ class _Parts:
         """
         folder = output.with_name(f"{output.name}.parts")
         try:
-            lock = _lock(folder, output)
+            lock = acquire_lock(folder / "lock")
+        except AlreadyLockedError as error:
+            raise EmbeddingError(
+                f"output={str(output)!r} is being written by process {error.owner}; "
+                "wait for it, or choose another output file."
+            ) from error
         except OSError as error:
             raise cannot_write(output, error) from error
         with lock:
@@ -349,50 +351,3 @@ class _Parts:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(_PARTS))
-
-
-def _lock(folder: Path, output: Path) -> IO[str]:
-    """Return the open lock file of a folder, which it makes; closing the file unlocks it.
-
-    Raises:
-        EmbeddingError: another process holds the lock.
-        OSError: the folder cannot be made.
-    """
-    while True:
-        folder.mkdir(exist_ok=True)
-        path = folder / "lock"
-        try:
-            file = path.open("a+", encoding="utf-8")
-        except FileNotFoundError:  # the run before removed the folder just now
-            continue
-        if not _try_lock(file):
-            file.seek(0)
-            owner = file.read().strip() or "another one"
-            file.close()
-            raise EmbeddingError(
-                f"output={str(output)!r} is being written by process {owner}; "
-                "wait for it, or choose another output file."
-            )
-        # The run before may have removed the file between opening and locking.
-        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            return file
-        file.close()
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """Lock an open file if nobody else has; the system unlocks it when the process ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

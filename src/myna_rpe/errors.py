@@ -21,6 +21,10 @@ class AudioError(MynaError):
     """A file or waveform that cannot be read as music."""
 
 
+class DatasetError(MynaError):
+    """A data set cannot be downloaded, or is not what its publishers describe."""
+
+
 class ShardError(MynaError):
     """A spectrogram shard or its manifest is missing, damaged or of another front end."""
 

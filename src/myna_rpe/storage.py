@@ -1,14 +1,24 @@
-"""Files that appear under their name only when they are complete and on the disk."""
+"""Files that appear under their name only when they are complete and on the disk; locks."""
 
+import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 TEMPORARY_SUFFIX = ".tmp"
+
+
+class AlreadyLockedError(Exception):
+    """Another process holds a lock; ``owner`` is its number, as far as it is known."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
 
 
 @contextmanager
@@ -54,6 +64,56 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def acquire_lock(path: Path) -> IO[str]:
+    """Return the open lock file `path`, made with its folder; closing the file unlocks it.
+
+    The system unlocks it when the process ends, however it ends. Who is done may remove the file,
+    or its folder, before closing it.
+
+    Raises:
+        AlreadyLockedError: another process holds the lock.
+        OSError: the file cannot be made.
+    """
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # the run before removed the folder just now
+            continue
+        if not _try_lock(file):
+            file.seek(0)
+            owner = file.read().strip() or "another one"
+            file.close()
+            raise AlreadyLockedError(owner)
+        # The run before may have removed the file between opening and locking.
+        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+        file.close()
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Lock an open file if nobody else has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        # Some network file systems have no locks; then nothing keeps a second run out.
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -87,10 +87,12 @@ def write_ffmpeg(
     muxer: dict[str, str] | None = None,
     encoder: dict[str, str] | None = None,
     video: bool = False,
+    tags: dict[str, str] | None = None,
 ) -> Path:
     """Encode pieces (samples, channels) one after another with an FFmpeg encoder."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[pieces[0].shape[1]]
     with av.open(str(path), "w", options=muxer or {}) as container:
+        container.metadata.update(tags or {})
         streams = []
         if video:
             picture = container.add_stream("mpeg4", rate=25)

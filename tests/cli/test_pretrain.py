@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from myna_rpe.cli import app
 from myna_rpe.config import RunConfig
-from myna_rpe.data import prepare_shards
+from myna_rpe.data import Folder, prepare_shards
 from myna_rpe.errors import ConfigError
 from myna_rpe.recipes import RECIPES, smoke
 
@@ -20,7 +20,8 @@ runner = CliRunner()
 def shards(tmp_path):
     write_album(tmp_path / "album", tracks=6, seconds=4.0)
     front_end = smoke().architecture.front_end
-    prepare_shards([tmp_path / "album"], tmp_path / "shards", front_end, min_seconds=1.0, workers=1)
+    source = Folder(tmp_path / "album")
+    prepare_shards(source, tmp_path / "shards", front_end, min_seconds=1.0, workers=1)
     return tmp_path / "shards"
 
 

@@ -16,8 +16,8 @@ import torch
 from myna_rpe.audio.decode import decode
 from myna_rpe.audio.melspectrogram import MelSpectrogram
 from myna_rpe.config import FRONT_ENDS
-from myna_rpe.data import PrepareReport, ShardSet, prepare_shards, workers
-from myna_rpe.data.shards import MANIFEST
+from myna_rpe.data import Folder, PrepareReport, ShardSet, prepare, prepare_shards, workers
+from myna_rpe.data.shards import MANIFEST, Settings
 from myna_rpe.errors import AudioError, ConfigError, ShardError
 
 from ..synthetic_music import SAMPLE_RATE, chord, write_album
@@ -38,7 +38,7 @@ def out(tmp_path) -> Path:
 
 def run(source: Path, out: Path, **options) -> PrepareReport:
     defaults = {"min_seconds": 0.5, "workers": 1, "storage": "float32", "shard_bytes": 90_000}
-    return prepare_shards([source], out, FRONT_END, **(defaults | options))
+    return prepare_shards(Folder(source), out, FRONT_END, **(defaults | options))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -81,10 +81,13 @@ def test_counts_add_up_and_every_failure_has_a_reason(album, out):
     soundfile.write(album / "silence.wav", np.zeros(3 * SAMPLE_RATE), SAMPLE_RATE)
     report = run(album, out)
     assert (report.found, report.tracks, report.reused) == (10, 6, 0)
-    assert [file.path for file in report.failed] == ["empty.mp3", "silence.wav", "text.mp3"]
-    assert all(file.reason for file in report.failed)
-    assert [file.path for file in report.too_short] == ["click.wav"]
-    assert report.found == report.tracks + len(report.failed) + len(report.too_short)
+    assert {kind: [file.path for file in files] for kind, files in report.kinds.items()} == {
+        "unreadable": ["empty.mp3", "text.mp3"],
+        "too short": ["click.wav"],
+        "silent": ["silence.wav"],
+    }
+    assert all(file.reason for file in report.rejected)
+    assert report.found == report.tracks + len(report.rejected)
     assert report.seconds == pytest.approx(6 * 3, abs=1)
     rejected = json.loads((out / MANIFEST).read_text())["rejected"]
     assert [file["path"] for file in rejected] == [
@@ -102,7 +105,7 @@ def test_a_second_run_over_the_same_files_does_nothing(album, out, monkeypatch):
     decoded = decoded_by(monkeypatch)
     report = run(album, out)
     assert decoded == []
-    assert (report.tracks, report.reused, len(report.too_short)) == (6, 6, 1)
+    assert (report.tracks, report.reused, len(report.kinds["too short"])) == (6, 6, 1)
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
@@ -112,7 +115,7 @@ def test_failed_files_are_tried_again(album, out, monkeypatch):
     stat = broken.stat()
     broken.write_bytes(b"x" * len(good))
     os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert len(run(album, out).failed) == 1
+    assert len(run(album, out).rejected) == 1
     broken.write_bytes(good)
     os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     decoded = decoded_by(monkeypatch)
@@ -145,12 +148,45 @@ def test_shards_without_a_living_track_are_removed(album, out):
     assert len(ShardSet.open(out)) == 5
 
 
+def test_shards_that_are_mostly_dead_frames_are_repacked_without_decoding(album, out, monkeypatch):
+    run(album, out, shard_bytes=1 << 30)
+    before = {track.id: track.sha256 for track in ShardSet.open(out).tracks}
+    for n in range(1, 5):
+        soundfile.write(album / f"side-{'ab'[n % 2]}" / f"{n:02d}.wav", chord(9, 2.0), SAMPLE_RATE)
+    decoded = decoded_by(monkeypatch)
+    report = run(album, out, shard_bytes=1 << 30)
+    assert len(decoded) == 4
+    assert (report.tracks, report.reused) == (6, 2)
+    shards = ShardSet.open(out)
+    stored = sum(
+        json.loads(path.read_text())["shard"]["frames"] for path in out.glob("shard-*.json")
+    )
+    assert stored == sum(track.frames for track in shards.tracks)
+    kept = [track for track in shards.tracks if before[track.id] == track.sha256]
+    assert [track.path for track in kept] == ["side-a/00.wav", "side-b/05.wav"]
+    run(album, out.with_name("fresh"))
+    assert shards.fingerprint == ShardSet.open(out.with_name("fresh")).fingerprint
+
+
+def test_damage_is_not_repacked_under_a_new_checksum(album, out):
+    run(album, out, shard_bytes=1 << 30)
+    path = out / "shard-00000.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    for n in range(1, 5):
+        soundfile.write(album / f"side-{'ab'[n % 2]}" / f"{n:02d}.wav", chord(9, 2.0), SAMPLE_RATE)
+    run(album, out, shard_bytes=1 << 30)
+    with pytest.raises(ShardError, match="does not match its checksum"):
+        ShardSet.open(out)
+
+
 def test_another_minimum_length_needs_no_decoding(album, out, monkeypatch):
     soundfile.write(album / "long.wav", chord(0, 5), SAMPLE_RATE)
     run(album, out)
     decoded = decoded_by(monkeypatch)
     report = run(album, out, min_seconds=4.0)
-    assert (report.tracks, len(report.too_short)) == (1, 6)
+    assert (report.tracks, len(report.kinds["too short"])) == (1, 6)
     assert set(decoded) == {f"{n:02d}.wav" for n in range(6)}
     report = run(album, out, min_seconds=0.5)
     assert report.tracks == 7
@@ -171,7 +207,7 @@ def test_a_decoder_that_crashes_costs_only_its_own_file(out, tmp_path):
     script.write_text(
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from myna_rpe.data import prepare_shards, workers\n"
+        "from myna_rpe.data import Folder, prepare_shards, workers\n"
         "from myna_rpe.config import FRONT_ENDS\n"
         "original = workers.decode_blocks\n"
         "def crashing(path, **options):\n"
@@ -179,15 +215,15 @@ def test_a_decoder_that_crashes_costs_only_its_own_file(out, tmp_path):
         "    return original(path, **options)\n"
         "workers.decode_blocks = crashing\n"
         "if __name__ == '__main__':\n"
-        "    report = prepare_shards([Path(sys.argv[1])], Path(sys.argv[2]),\n"
+        "    report = prepare_shards(Folder(Path(sys.argv[1])), Path(sys.argv[2]),\n"
         "        FRONT_ENDS['rpe-16k'], min_seconds=0.5, workers=2)\n"
-        "    print(report.tracks, [(f.path, f.reason) for f in report.failed])\n"
+        "    print(report.tracks, [(f.path, f.kind, f.reason) for f in report.rejected])\n"
     )
     done = subprocess.run(
         [sys.executable, script, album, out], capture_output=True, text=True, check=True
     )
     reason = "crashed the decoder, or needed more memory than is free"
-    assert done.stdout == f"2 {[('side-b/01.wav', reason)]}\n"
+    assert done.stdout == f"2 {[('side-b/01.wav', 'crashed', reason)]}\n"
 
 
 def test_killed_at_any_moment_it_resumes_and_ends_the_same(album, out, tmp_path):
@@ -195,7 +231,7 @@ def test_killed_at_any_moment_it_resumes_and_ends_the_same(album, out, tmp_path)
     slow.write_text(
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from myna_rpe.data import prepare_shards, workers\n"
+        "from myna_rpe.data import Folder, prepare_shards, workers\n"
         "from myna_rpe.config import FRONT_ENDS\n"
         "original = workers.decode_blocks\n"
         "def slowly(path, **options):\n"
@@ -203,7 +239,7 @@ def test_killed_at_any_moment_it_resumes_and_ends_the_same(album, out, tmp_path)
         "    return original(path, **options)\n"
         "workers.decode_blocks = slowly\n"
         "if __name__ == '__main__':\n"
-        "    prepare_shards([Path(sys.argv[1])], Path(sys.argv[2]), FRONT_ENDS['rpe-16k'],\n"
+        "    prepare_shards(Folder(Path(sys.argv[1])), Path(sys.argv[2]), FRONT_ENDS['rpe-16k'],\n"
         "        min_seconds=0.5, workers=2, storage='float32', shard_bytes=90_000)\n"
     )
     process = subprocess.Popen([sys.executable, slow, album, out])
@@ -232,14 +268,14 @@ def test_workers_end_when_their_parent_is_killed(album, out, tmp_path):
     script.write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from myna_rpe.data import prepare_shards, workers\n"
+        "from myna_rpe.data import Folder, prepare_shards, workers\n"
         "from myna_rpe.config import FRONT_ENDS\n"
         "def waiting(path, **options):\n"
         "    Path(sys.argv[2] + f'.{os.getpid()}').touch()\n"
         "    time.sleep(600)\n"
         "workers.decode_blocks = waiting\n"
         "if __name__ == '__main__':\n"
-        "    prepare_shards([Path(sys.argv[1])], Path(sys.argv[2]), FRONT_ENDS['rpe-16k'],\n"
+        "    prepare_shards(Folder(Path(sys.argv[1])), Path(sys.argv[2]), FRONT_ENDS['rpe-16k'],\n"
         "        workers=2)\n"
     )
     process = subprocess.Popen([sys.executable, script, album, out])
@@ -311,9 +347,8 @@ def test_identity_of_a_track_is_its_path_in_the_source_folder(album, out, tmp_pa
 
 
 def test_several_sources_are_named_from_their_common_parent(album, out):
-    prepare_shards(
-        [album / "side-a", album / "side-b" / "01.wav"], out, FRONT_END, min_seconds=0.0, workers=1
-    )
+    source = Folder(album / "side-a", album / "side-b" / "01.wav", album / "side-a" / "00.wav")
+    prepare_shards(source, out, FRONT_END, min_seconds=0.0, workers=1)
     assert [track.path for track in ShardSet.open(out).tracks] == [
         "side-a/00.wav",
         "side-a/02.wav",
@@ -322,13 +357,70 @@ def test_several_sources_are_named_from_their_common_parent(album, out):
     ]
 
 
+def tag(path: Path, artist: str, genre: str) -> None:
+    samples, rate = soundfile.read(path, dtype="float32")
+    with soundfile.SoundFile(path, "w", rate, 1) as file:
+        file.artist, file.genre = artist, genre
+        file.write(samples)
+
+
+def test_artist_and_genres_come_from_the_files_own_tags(album, out, monkeypatch):
+    tag(album / "side-a" / "00.wav", "宇多田ヒカル", "J-Pop; Rock")
+    report = run(album, out)
+    tracks = ShardSet.open(out).tracks
+    assert (tracks[0].artist, tracks[0].tags) == ("宇多田ヒカル", ("genre---j-pop", "genre---rock"))
+    assert {(t.artist, t.tags, t.split) for t in tracks[1:]} == {("", (), "")}
+    assert (report.artists, report.splits) == (1, {"": 6})
+
+    tag(album / "side-a" / "00.wav", "Utada Hikaru", "Pop")
+    decoded = decoded_by(monkeypatch)
+    run(album, out)
+    assert decoded == ["00.wav"]
+    track = ShardSet.open(out).tracks[0]
+    assert (track.artist, track.tags) == ("Utada Hikaru", ("genre---pop",))
+
+
+def test_the_report_says_what_it_took(album, out):
+    shutil.copy(album / "side-a" / "00.wav", album / "copy.wav")
+    (album / "empty.mp3").touch()
+    report = run(album, out)
+    assert report.duplicates == 1
+    assert report.bytes == sum(path.stat().st_size for path in out.iterdir())
+    assert report.read_files == 8
+    assert report.read_seconds == report.seconds
+    assert report.elapsed > 0
+    again = run(album, out)
+    assert (again.read_files, again.read_seconds) == (1, 0)  # the empty file
+    assert again.bytes == report.bytes
+
+
+def test_a_second_run_in_one_folder_is_refused_while_the_first_works(album, out):
+    (album / "empty.mp3").touch()
+
+    def second(done: int, total: int, path: str) -> None:
+        if done == 4:
+            with pytest.raises(ShardError, match=rf"out=.* by process {os.getpid()}; wait for it"):
+                run(album, out)
+
+    assert run(album, out, progress=second).tracks == 6
+    assert not (out / ".lock").exists()
+
+
+def test_many_files_get_larger_shards(album):
+    settings = Settings(FRONT_END)
+    assert prepare._shard_bytes(settings, 6) == 64 << 20
+    hours = 50_000 * 240 / 3600
+    bytes_per_hour = 3600 * FRONT_END.frame_rate * FRONT_END.n_mels * 2
+    assert hours * bytes_per_hour / prepare._shard_bytes(settings, 50_000) == pytest.approx(500)
+
+
 @pytest.mark.parametrize("change", [{"storage": "uint8"}, {"front_end": FRONT_ENDS["myna-16k"]}])
 def test_a_folder_of_other_settings_is_refused_and_the_difference_shown(album, out, change):
     run(album, out)
     front_end = change.pop("front_end", FRONT_END)
     options = {"storage": "float32", "workers": 1, "min_seconds": 0.0} | change
     with pytest.raises(ConfigError, match=r"was prepared with (storage=float32|pad_mode=constant)"):
-        prepare_shards([album], out, front_end, **options)
+        prepare_shards(Folder(album), out, front_end, **options)
 
 
 def test_a_folder_of_other_music_is_refused(album, out, tmp_path):
@@ -340,7 +432,9 @@ def test_a_folder_of_other_music_is_refused(album, out, tmp_path):
 
 def test_nothing_but_failures_is_an_error_that_names_the_first(tmp_path, out):
     (tmp_path / "text.wav").write_text("no")
-    with pytest.raises(ShardError, match=r"files=1 gave no track, 1 failed.*text\.wav"):
+    with pytest.raises(
+        ShardError, match=r"files=1 gave no track, there are 1 unreadable.*text\.wav"
+    ):
         run(tmp_path / "text.wav", out)
 
 

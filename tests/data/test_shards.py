@@ -1,5 +1,8 @@
 import json
+import pickle
+import resource
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +149,43 @@ def test_threads_may_read_at_once(folder):
         thread.join()
     assert all((result == expected).all() for result in results)
     assert len(results) == 8
+
+
+def test_a_manifest_without_labels_still_opens(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    before = ShardSet.open(folder).fingerprint
+    for track in manifest["tracks"]:
+        del track["artist"], track["tags"], track["split"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    shards = ShardSet.open(folder)
+    assert {(t.artist, t.tags, t.split) for t in shards.tracks} == {("", (), "")}
+    assert shards.fingerprint == before
+
+
+@pytest.mark.parametrize("label", [{"artist": "A"}, {"tags": ["genre---rock"]}, {"split": "test"}])
+def test_fingerprint_follows_labels(folder, label):
+    before = ShardSet.open(folder).fingerprint
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["tracks"][0] |= label
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert ShardSet.open(folder).fingerprint != before
+
+
+def test_another_process_maps_the_same_files(folder):
+    shards = ShardSet.open(folder)
+    pickled = pickle.dumps(shards)
+    assert len(pickled) < 1000  # the frames do not travel
+    copy = pickle.loads(pickled)
+    assert copy.fingerprint == shards.fingerprint
+    np.testing.assert_array_equal(copy.excerpt(3, 10, 20), shards.excerpt(3, 10, 20))
+
+
+def test_more_shards_than_files_may_be_open(tmp_path):
+    folder = write_shards(tmp_path, [4] * 40, max_bytes=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
+    try:
+        assert len(ShardSet.open(folder)) == 40
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

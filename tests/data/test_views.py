@@ -1,103 +1,124 @@
-from itertools import islice
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myna_rpe.data import Batches, ShardSet, TwoExcerpts
+from myna_rpe.config import (
+    ExcerptsConfig,
+    GlobalLocalConfig,
+    VariableLengthConfig,
+    WholeTrackConfig,
+)
+from myna_rpe.data.views import Span, build_views, log_uniform
 from myna_rpe.errors import ConfigError
 
-from ..synthetic_music import write_shards
+seeds = st.integers(0, 2**32)
+spacings = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"min_gap": st.integers(0, 9)}),
+    st.fixed_dictionaries({"min_overlap": st.integers(1, 8)}),
+)
 
 
-@pytest.fixture
-def shards(tmp_path) -> ShardSet:
-    return ShardSet.open(write_shards(tmp_path / "shards", [100 + 10 * n for n in range(11)]))
-
-
-def batches(shards: ShardSet, *, seed: int = 0, batch_size: int = 4, num_frames: int = 32):
-    return Batches(shards, TwoExcerpts(num_frames), batch_size=batch_size, seed=seed)
-
-
-@given(track=st.integers(8, 500), seed=st.integers(0, 2**32))
-def test_two_excerpts_always_lie_inside_the_track(track, seed):
-    starts = TwoExcerpts(8).starts(track, np.random.default_rng(seed))
-    assert len(starts) == 2
-    assert all(0 <= start <= track - 8 for start in starts)
-
-
-def test_excerpts_reach_every_place_including_both_ends():
+def places(views, track_frames: int, *, length: int | None = None, draws: int = 400) -> set:
+    """All the places that turn up in many draws, as tuples of starts."""
     rng = np.random.default_rng(0)
-    starts = {start for _ in range(200) for start in TwoExcerpts(8).starts(12, rng)}
-    assert starts == {0, 1, 2, 3, 4}
+    length = length or views.shortest
+    return {tuple(span.start for span in views.place(track_frames, length, rng))
+            for _ in range(draws)}  # fmt: skip
 
 
-def test_views_are_excerpts_of_their_track(shards):
-    batch = batches(shards).batch(0)
-    assert batch.views.shape == (4, 2, 128, 32)
-    for track, views in zip(batch.tracks, batch.views.numpy(), strict=True):
-        whole = shards.excerpt(track, 0, shards.tracks[track].frames)
-        for view in views:
-            places = [i for i in range(len(whole) - 31) if (whole[i : i + 32] == view.T).all()]
-            assert len(places) == 1
+@given(extra=st.integers(0, 300), num_views=st.integers(2, 4), spacing=spacings, seed=seeds)
+def test_excerpts_lie_inside_the_track_and_keep_their_gap_or_overlap(
+    extra, num_views, spacing, seed
+):
+    views = build_views(ExcerptsConfig(num_frames=8, num_views=num_views, **spacing))
+    least = 8 + (num_views - 1) * (8 + spacing["min_gap"]) if "min_gap" in spacing else 8
+    assert views.room(least) == 8
+    assert views.room(least - 1) < 8
+    spans = views.place(least + extra, 8, np.random.default_rng(seed))
+    assert len(spans) == num_views
+    assert all(span.frames == 8 and 0 <= span.start <= least + extra - 8 for span in spans)
+    for i, span in enumerate(spans):
+        for other in spans[:i]:
+            between = abs(span.start - other.start) - 8
+            assert between >= spacing.get("min_gap", -8)
+        assert abs(span.start - spans[0].start) <= 8 - spacing.get("min_overlap", -1000)
 
 
-def test_an_epoch_visits_each_track_at_most_once_and_drops_the_remainder(shards):
-    source = batches(shards)
-    assert source.steps_per_epoch == 2
-    seen = [track for step in range(2) for track in source.batch(step).tracks]
-    assert len(seen) == len(set(seen)) == 8
+def test_independent_excerpts_reach_every_pair_of_places():
+    views = build_views(ExcerptsConfig(num_frames=8))
+    assert places(views, 11) == {(a, b) for a in range(4) for b in range(4)}
 
 
-def test_epochs_differ_in_order_and_excerpts(shards):
-    source = batches(shards, batch_size=11)
-    first, second = source.batch(0), source.batch(1)
-    assert set(first.tracks) == set(second.tracks)
-    assert first.tracks != second.tracks
-    a = first.views[first.tracks.index(3)]
-    b = second.views[second.tracks.index(3)]
-    assert not (a == b).all()
+def test_excerpts_with_a_gap_reach_every_valid_pair_equally_often():
+    views = build_views(ExcerptsConfig(num_frames=3, min_gap=2))
+    pairs = [(a, b) for a in range(8) for b in range(8) if abs(a - b) >= 5]
+    rng = np.random.default_rng(0)
+    draws = [tuple(s.start for s in views.place(10, 3, rng)) for _ in range(3000)]
+    counts = [draws.count(pair) for pair in pairs]
+    assert sum(counts) == 3000
+    expected = 3000 / len(pairs)
+    # Chi-square with 11 degrees of freedom: 31.3 is exceeded once in 1000.
+    assert sum((count - expected) ** 2 / expected for count in counts) < 31.3
 
 
-def test_excerpts_of_a_track_do_not_depend_on_the_rest_of_the_batch(shards):
-    large, small = batches(shards, batch_size=11), batches(shards, batch_size=2)
-    batch, whole = small.batch(3), large.batch(0)
-    for track, views in zip(batch.tracks, batch.views, strict=True):
-        assert (views == whole.views[whole.tracks.index(track)]).all()
+def test_overlapping_excerpts_reach_as_far_as_they_may():
+    views = build_views(ExcerptsConfig(num_frames=4, min_overlap=3))
+    assert places(views, 7) == {(a, b) for a in range(4) for b in range(4) if abs(a - b) <= 1}
 
 
-def test_seeds_differ(shards):
-    assert batches(shards, seed=0).order(0) != batches(shards, seed=1).order(0)
+def test_lengths_vary_log_uniformly_between_both_ends():
+    views = build_views(VariableLengthConfig(min_frames=10, max_frames=1000))
+    rng = np.random.default_rng(0)
+    lengths = np.array([views.draw_length(rng) for _ in range(4000)])
+    assert lengths.min() == 10
+    assert lengths.max() > 980
+    # As many below the geometric mean as above it.
+    assert abs((lengths < 100).mean() - 0.5) < 0.03
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("start", [0, 5])
-def test_the_stream_is_the_same_whoever_reads_it_and_wherever_it_starts(shards, start, threads):
-    source = batches(shards)
-    streamed = islice(source.stream(start, prefetch=4, threads=threads), 6)
-    for step, batch in enumerate(streamed, start):
-        expected = source.batch(step)
-        assert batch.tracks == expected.tracks
-        assert (batch.views == expected.views).all()
+@given(low=st.integers(1, 50), more=st.integers(0, 50), seed=seeds)
+def test_log_uniform_stays_within_its_ends(low, more, seed):
+    assert low <= log_uniform(np.random.default_rng(seed), low, low + more) <= low + more
 
 
-def test_tracks_shorter_than_a_view_are_left_out_and_counted(shards):
-    source = batches(shards, num_frames=150)
-    assert source.num_dropped == 5
-    assert min(source.tracks) == 5
+def test_log_uniform_reaches_both_ends():
+    rng = np.random.default_rng(0)
+    assert {log_uniform(rng, 2, 5) for _ in range(200)} == {2, 3, 4, 5}
 
 
-def test_a_view_longer_than_every_track_is_refused(shards):
-    with pytest.raises(ConfigError, match=r"longer than every track.*use views.num_frames <= 200"):
-        batches(shards, num_frames=201)
+@given(track=st.integers(8, 200), seed=seeds)
+def test_globals_come_first_and_all_lie_inside_the_track(track, seed):
+    views = build_views(
+        GlobalLocalConfig(local_frames=8, num_locals=3, global_frames=50, num_globals=2)
+    )
+    assert views.groups == (2, 3)
+    spans = views.place(track, 8, np.random.default_rng(seed))
+    assert [span.frames for span in spans] == [min(50, track)] * 2 + [8] * 3
+    assert all(0 <= span.start <= track - span.frames for span in spans)
 
 
-def test_a_single_usable_track_has_no_negatives(shards):
-    with pytest.raises(ConfigError, match=r"tracks=1 .* no negatives"):
-        batches(shards, num_frames=200)
+def test_a_global_view_without_a_length_is_the_whole_track(rng):
+    views = build_views(GlobalLocalConfig(local_frames=8))
+    assert views.place(77, 8, rng)[0] == Span(0, 77)
 
 
-def test_a_batch_larger_than_the_data_set_is_refused(shards):
-    with pytest.raises(ConfigError, match=r"batch_size=12 is larger.*use batch_size <= 11"):
-        batches(shards, batch_size=12)
+def test_whole_tracks_are_whole(rng):
+    views = build_views(WholeTrackConfig(num_views=3, min_frames=4))
+    assert views.place(99, 4, rng) == [Span(0, 99)] * 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: ExcerptsConfig(min_gap=1, min_overlap=1), "contradict each other"),
+        (lambda: ExcerptsConfig(num_frames=8, min_overlap=9), "use min_overlap <= 8"),
+        (lambda: VariableLengthConfig(min_frames=9, max_frames=8), "use max_frames >= 9"),
+        (lambda: VariableLengthConfig(min_frames=9, min_overlap=10), "use min_overlap <= 9"),
+        (lambda: GlobalLocalConfig(local_frames=9, global_frames=8), "use global_frames >= 9"),
+    ],
+)
+def test_impossible_views_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        wrong()

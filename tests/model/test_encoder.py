@@ -130,7 +130,7 @@ def test_the_class_token_alone_equals_the_class_token_of_a_full_last_block(
     spectrogram = torch.randn(2, 32, 30)
     full = encoder._stems()[0]
     with torch.no_grad():
-        tokens = encoder._stem(full, spectrogram, None, None)
+        tokens = encoder._embed(full, encoder._cut(spectrogram, None, None)[0])
         every = encoder._run(full, tokens, layer, prefix_only=False)
         torch.testing.assert_close(encoder(spectrogram, layer=layer), every[:, 0])
         torch.testing.assert_close(encoder.tokens(spectrogram, layer=layer)[0].values, every[:, 1:])

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from myna_rpe.config import PatchShape
 from myna_rpe.errors import ConfigError
-from myna_rpe.model.patches import Coords, PatchEmbedding, RatioPatchout, choose_kept
+from myna_rpe.model.patches import (
+    Coords,
+    PatchEmbedding,
+    RatioPatchout,
+    Tokens,
+    choose_kept,
+    cut_patches,
+)
 
 SHAPE = PatchShape(mel_bands=4, frames=3)
 
@@ -17,10 +24,15 @@ def embedding() -> PatchEmbedding:
     return PatchEmbedding(SHAPE, n_mels=8, dim=5)
 
 
+def embed_all(embed: PatchEmbedding, spectrogram: torch.Tensor, **options: object) -> Tokens:
+    tokens: Tokens = embed(cut_patches(spectrogram, SHAPE, **{"floor": -80.0} | options))
+    return tokens
+
+
 def test_each_token_is_the_embedding_of_its_own_patch() -> None:
     embed = embedding()
     spectrogram = torch.randn(2, 8, 9)
-    tokens = embed(spectrogram, floor=-80.0)
+    tokens = embed_all(embed, spectrogram)
     for n in range(len(tokens.coords)):
         t, f = int(tokens.coords.time[n]), int(tokens.coords.freq[n])
         patch = spectrogram[:, 4 * f : 4 * f + 4, 3 * t : 3 * t + 3].reshape(2, 12)
@@ -37,8 +49,8 @@ def test_tokens_are_time_major_with_the_low_row_first() -> None:
 def test_patchout_keeps_coordinates() -> None:
     embed = embedding()
     spectrogram = torch.randn(4, 8, 30)
-    every = embed(spectrogram, floor=-80.0)
-    some = embed(spectrogram, floor=-80.0, patchout=RatioPatchout(0.7))
+    every = embed_all(embed, spectrogram)
+    some = embed_all(embed, spectrogram, patchout=RatioPatchout(0.7))
     assert some.values.shape == (4, 6, 5)
     place = some.coords.time * 2 + some.coords.freq
     sample = torch.arange(4)[:, None]
@@ -46,8 +58,8 @@ def test_patchout_keeps_coordinates() -> None:
 
 
 def test_patchout_forgets_the_grid() -> None:
-    assert embedding()(torch.randn(1, 8, 9), floor=0.0).coords.grid is not None
-    some = embedding()(torch.randn(1, 8, 9), floor=0.0, patchout=RatioPatchout(0.5))
+    assert embed_all(embedding(), torch.randn(1, 8, 9)).coords.grid is not None
+    some = embed_all(embedding(), torch.randn(1, 8, 9), patchout=RatioPatchout(0.5))
     assert some.coords.grid is None
 
 
@@ -56,12 +68,12 @@ def test_a_partial_last_patch_is_padded_with_the_floor() -> None:
     spectrogram = torch.randn(1, 8, 7)
     padded = torch.cat((spectrogram, torch.full((1, 8, 2), -80.0)), dim=2)
     torch.testing.assert_close(
-        embed(spectrogram, floor=-80.0).values, embed(padded, floor=-80.0).values
+        embed_all(embed, spectrogram).values, embed_all(embed, padded).values
     )
 
 
 def test_a_token_is_valid_only_if_it_holds_a_real_frame() -> None:
-    tokens = embedding()(torch.randn(3, 8, 9), floor=-80.0, num_frames=torch.tensor([1, 4, 9]))
+    tokens = embed_all(embedding(), torch.randn(3, 8, 9), num_frames=torch.tensor([1, 4, 9]))
     assert tokens.valid is not None
     assert tokens.valid.sum(dim=1).tolist() == [2, 4, 6]
 
@@ -113,9 +125,9 @@ def test_an_impossible_ratio_is_refused(ratio: float) -> None:
 
 def test_a_spectrogram_of_other_bands_is_refused() -> None:
     with pytest.raises(ConfigError, match="6 mel bands x 9 frames"):
-        embedding()(torch.randn(1, 6, 9), floor=0.0)
+        embed_all(embedding(), torch.randn(1, 6, 9))
 
 
 def test_no_frame_at_all_is_refused() -> None:
     with pytest.raises(ConfigError, match="x 0 frames"):
-        embedding()(torch.randn(1, 8, 0), floor=0.0)
+        embed_all(embedding(), torch.randn(1, 8, 0))

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from myna_rpe.config import InfoNceConfig, ObjectivesConfig
 from myna_rpe.errors import ConfigError
-from myna_rpe.objectives import InfoNCE, WeightedSum, build_objectives, info_nce
+from myna_rpe.objectives import InfoNCE, info_nce
 
 
 def reference(anchor: np.ndarray, positive: np.ndarray, temperature: float) -> float:
@@ -117,21 +116,47 @@ def test_module_needs_two_views():
         InfoNCE()(torch.ones(4, 1, 8))
 
 
-def test_objectives_are_combined_by_weight(pairs):
-    views = torch.stack(pairs, dim=1)
-    soft, hard = InfoNCE(temperature=1.0), InfoNCE(temperature=0.1)
-    total, parts = WeightedSum({"soft": (0.5, soft), "hard": (2.0, hard)})(views)
-    torch.testing.assert_close(total, 0.5 * soft(views) + 2.0 * hard(views))
-    assert set(parts) == {"soft", "hard"}
-    torch.testing.assert_close(parts["hard"], hard(views))
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_first_pairs_hold_every_other_view_against_view_0(symmetric):
+    views = torch.randn(5, 4, 3, dtype=torch.float64)
+    first, *others = views.unbind(dim=1)
+    losses = [info_nce(first, other, symmetric=symmetric) for other in others]
+    module = InfoNCE(pairs="first", symmetric=symmetric)
+    torch.testing.assert_close(module(views), torch.stack(losses).mean())
+    both = views[:, :2]
+    torch.testing.assert_close(module(both), InfoNCE(symmetric=symmetric)(both))
 
 
-def test_configuration_reaches_the_objective(pairs):
-    config = ObjectivesConfig(info_nce=InfoNceConfig(weight=3.0, temperature=0.2, symmetric=False))
-    total, _ = build_objectives(config)(torch.stack(pairs, dim=1))
-    torch.testing.assert_close(total, 3 * info_nce(*pairs, temperature=0.2, symmetric=False))
+def test_learned_temperature_starts_as_the_fixed_one(pairs):
+    views = torch.stack(pairs, dim=1).float()
+    learned = InfoNCE(temperature=0.2, learn_temperature=True)
+    torch.testing.assert_close(learned(views), InfoNCE(temperature=0.2)(views))
+    assert learned.metrics()["temperature"].item() == pytest.approx(0.2)
+    assert InfoNCE(temperature=0.2).metrics() == {}
+    assert not list(InfoNCE(temperature=0.2).parameters())
 
 
-def test_no_objective_at_all_is_refused():
-    with pytest.raises(ConfigError, match="nothing to minimise"):
-        ObjectivesConfig(info_nce=None)
+def test_gradient_of_a_learned_temperature_is_right(pairs):
+    anchor, positive = pairs
+    temperature = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda t: info_nce(anchor, positive, temperature=t), (temperature,)
+    )
+
+
+def test_learned_temperature_falls_to_its_bound_where_positives_are_found_and_can_rise_again():
+    module = InfoNCE(temperature=0.2, learn_temperature=True, min_temperature=0.1)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    found = torch.randn(8, 1, 16).expand(8, 2, 16)
+    missed = torch.stack([found[:, 0], found[:, 0].roll(1, 0)], dim=1)
+
+    def train(views: torch.Tensor) -> float:
+        for _ in range(30):
+            optimizer.zero_grad()
+            module(views).backward()
+            optimizer.step()
+        module(views)
+        return module.metrics()["temperature"].item()
+
+    assert train(found) == pytest.approx(0.1)
+    assert train(missed) > 0.2

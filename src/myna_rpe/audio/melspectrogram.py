@@ -68,7 +68,7 @@ def mel_filterbank(
         )
     if not 0 <= fmin < top:
         raise ConfigError(f"fmin={fmin:g} Hz is not below fmax={top:g} Hz; use fmin < {top:g}.")
-    edges = _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(top), n_mels + 2))
+    edges = mel_to_hz(np.linspace(hz_to_mel(fmin), hz_to_mel(top), n_mels + 2))
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     lower, centre, upper = (edges[i : i + n_mels, None] for i in range(3))
     rising, falling = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
@@ -82,13 +82,15 @@ _LOG_FROM_HZ, _LOG_FROM_MEL = 1000.0, 15.0
 _LOG_STEP = math.log(6.4) / 27.0
 
 
-def _hz_to_mel(hz: float) -> float:
+def hz_to_mel(hz: float) -> float:
+    """Return a frequency on Slaney's mel scale: linear below 1 kHz, logarithmic above."""
     if hz < _LOG_FROM_HZ:
         return hz / _HZ_PER_MEL
     return _LOG_FROM_MEL + math.log(hz / _LOG_FROM_HZ) / _LOG_STEP
 
 
-def _mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+def mel_to_hz(mel: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """Return the frequencies of points on Slaney's mel scale, in Hz."""
     exponential = _LOG_FROM_HZ * np.exp(
         _LOG_STEP * (np.maximum(mel, _LOG_FROM_MEL) - _LOG_FROM_MEL)
     )

@@ -216,18 +216,8 @@ class FFmpegReader:
         )
 
     def _open(self) -> None:
-        self._file = _QuietFile(self._path, "rb")
         subject = f"file={str(self._path)!r}"
-        try:
-            # No protocols: a playlist in disguise must not make FFmpeg open other files or hosts.
-            options = {"protocol_whitelist": "none"}
-            self._container = av.open(self._file, "r", options=options, metadata_errors="replace")
-        except _FFMPEG_ERRORS as error:
-            self._file.close()
-            raise AudioError(
-                f"{subject} is not audio that libsndfile or FFmpeg can read; "
-                "check that it is a music file and complete."
-            ) from error
+        self._file, self._container = _open_container(self._path)
         if not self._container.streams.audio:
             self.close()
             raise AudioError(f"{subject} has no audio stream; give a file with sound.")
@@ -323,6 +313,33 @@ class FFmpegReader:
         """Close the file."""
         self._container.close()
         self._file.close()
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the tags of a file by name, in lower case: those of the file, then of its sound.
+
+    Raises:
+        AudioError: FFmpeg does not read the file.
+    """
+    _first_bytes(path)
+    file, container = _open_container(path)
+    with file, container:
+        found = [container.metadata, *(stream.metadata for stream in container.streams.audio)]
+        return {name.lower(): value for metadata in found for name, value in metadata.items()}
+
+
+def _open_container(path: Path) -> tuple["_QuietFile", av.container.InputContainer]:
+    file = _QuietFile(path, "rb")
+    try:
+        # No protocols: a playlist in disguise must not make FFmpeg open other files or hosts.
+        options = {"protocol_whitelist": "none"}
+        return file, av.open(file, "r", options=options, metadata_errors="replace")
+    except _FFMPEG_ERRORS as error:
+        file.close()
+        raise AudioError(
+            f"file={str(path)!r} is not audio that libsndfile or FFmpeg can read; "
+            "check that it is a music file and complete."
+        ) from error
 
 
 class _QuietFile(io.FileIO):

@@ -1,7 +1,8 @@
 """The command `myna`: one thin file per command.
 
 Data goes to stdout, everything else to stderr. A `MynaError` ends as one line and exit code 1
-(the traceback with ``--debug``); Ctrl-C exits with 130 and every long job resumes.
+(the traceback with ``--debug``); Ctrl-C exits with 130, SIGTERM with 143, and every long job
+resumes. Of several processes only the first one speaks.
 """
 
 import sys
@@ -11,10 +12,12 @@ import typer
 
 from .. import __version__
 from ..errors import MynaError
-from . import embed, models, prepare, pretrain, recipes, similar
+from ..processes import is_first_process
+from . import download, embed, models, prepare, pretrain, recipes, similar
 from .output import say
 
-_INTERRUPTED = 130  # what typer exits with on Ctrl-C
+# What Ctrl-C (by typer) and SIGTERM (by training) exit with.
+_INTERRUPTED = (130, 143)
 
 app = typer.Typer(
     name="myna",
@@ -47,6 +50,7 @@ app.command("embed")(embed.embed)
 app.command("similar")(similar.similar)
 app.command("prepare")(prepare.prepare)
 app.command("pretrain")(pretrain.pretrain)
+app.add_typer(download.app, name="download")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 
@@ -58,9 +62,10 @@ def main() -> None:
     except MynaError as error:
         if "--debug" in sys.argv:
             raise
-        say(f"error: {error}", style="red")
+        if is_first_process():
+            say(f"error: {error}", style="red")
         sys.exit(1)
     except SystemExit as leaving:
-        if leaving.code == _INTERRUPTED:
+        if leaving.code in _INTERRUPTED and is_first_process():
             say("interrupted; run the same command again (pretrain: with --resume) to go on.")
         raise

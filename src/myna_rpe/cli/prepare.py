@@ -1,19 +1,45 @@
-"""`myna prepare`: music files -> spectrogram shards."""
+"""`myna prepare`: music -> spectrogram shards."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ConfigError, unknown_name
 from .output import print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
     from ..data import PrepareReport
+    from ..data.tracks import Source
+
+_DATASETS = ("folder", "mtg-jamendo")
+
+# Of each kind of rejected file, so many are shown; the manifest lists all.
+_SHOWN = 5
 
 
 def prepare(
-    source: Annotated[list[Path], typer.Argument(help="Files and folders with music.")],
+    source: Annotated[
+        list[Path], typer.Argument(help="Files and folders with music; the folder of a data set.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")],
+    dataset: Annotated[
+        str, typer.Option(help="What the source is: folder (of anyone's music) or mtg-jamendo.")
+    ] = "folder",
+    subset: Annotated[
+        str | None,
+        typer.Option(
+            help="mtg-jamendo: top50 (default), all, raw_30s, genre, instrument or moodtheme."
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="mtg-jamendo: train, validation or test; repeatable; all by default."),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="mtg-jamendo: folder that holds its data/, if it is another one."),
+    ] = None,
     front_end: Annotated[
         str, typer.Option(help="Front-end preset; must be that of the model to train.")
     ] = "rpe-16k",
@@ -31,6 +57,7 @@ def prepare(
     from ..data import prepare_shards
 
     config = lookup_front_end(front_end)
+    music = _source(dataset, source, subset=subset, split=split, metadata=metadata)
     with progress_bar() as bar:
         task = bar.add_task("prepare", total=None, note="")
 
@@ -38,7 +65,7 @@ def prepare(
             bar.update(task, completed=done, total=total, note=printable(path)[-40:])
 
         report = prepare_shards(
-            source,
+            music,
             out,
             config,
             storage=storage,
@@ -46,29 +73,80 @@ def prepare(
             workers=workers,
             progress=progress,
         )
-    for file in report.failed:
-        say(f"failed: {file.path}: {file.reason}")
-    say(
-        f"{report.tracks} tracks ({report.seconds / 3600:.2f} h, {report.reused} of them from an "
-        f"earlier run) + {len(report.failed)} failed + {len(report.too_short)} shorter than "
-        f"{min_seconds:g} s = {report.found} files -> {out}"
-    )
+    _say(report)
     if json:
         print_json(_as_json(report))
 
 
-def _as_json(report: "PrepareReport") -> dict[str, Any]:
-    def files(rejected: tuple[Any, ...]) -> list[dict[str, str]]:
-        return [
-            {"path": printable(file.path), "reason": printable(file.reason)} for file in rejected
-        ]
+def _source(
+    dataset: str,
+    paths: list[Path],
+    *,
+    subset: str | None,
+    split: list[str] | None,
+    metadata: Path | None,
+) -> "Source":
+    """Return the source that the arguments describe."""
+    from ..data import Folder, MtgJamendo
 
+    if dataset not in _DATASETS:
+        raise ConfigError(unknown_name("dataset", dataset, _DATASETS))
+    if dataset == "folder":
+        for option, value in (("subset", subset), ("split", split), ("metadata", metadata)):
+            if value:
+                raise ConfigError(f"{option}={value} belongs to a data set; add --dataset.")
+        return Folder(*paths)
+    if len(paths) > 1:
+        raise ConfigError(f"sources={len(paths)} of a data set are too many; give its one folder.")
+    chosen: dict[str, Any] = {"subset": subset, "splits": split, "metadata": metadata}
+    return MtgJamendo(paths[0], **{name: value for name, value in chosen.items() if value})
+
+
+def _say(report: "PrepareReport") -> None:
+    for kind, files in report.kinds.items():
+        for file in files[:_SHOWN]:
+            say(f"{kind}: {file.path}: {file.reason}")
+        if len(files) > _SHOWN:
+            say(f"{kind}: and {len(files) - _SHOWN} more, see {report.folder / 'manifest.json'}")
+    parts = [f"{report.tracks} tracks ({report.reused} from an earlier run)"]
+    parts += [f"{len(files)} {kind}" for kind, files in report.kinds.items()]
+    say(f"{' + '.join(parts)} = {report.found} files -> {report.folder}")
+    facts = [
+        f"{report.seconds / 3600:.2f} h",
+        f"artists known: {report.artists}",
+        *(f"{count} {split or 'in no split'}" for split, count in _splits(report).items()),
+        f"{report.bytes / 1e6:.1f} MB on disk",
+    ]
+    if report.duplicates:
+        facts.append(f"{report.duplicates} duplicates of another track")
+    if report.read_files:
+        facts.append(f"read {report.read_files / report.elapsed:.1f} files/s")
+        facts.append(f"{report.read_seconds / report.elapsed:.0f} x real time")
+    say(", ".join(facts))
+
+
+def _splits(report: "PrepareReport") -> dict[str, int]:
+    """Return the sizes of the official splits; nothing where there are none."""
+    return report.splits if set(report.splits) - {""} else {}
+
+
+def _as_json(report: "PrepareReport") -> dict[str, Any]:
     return {
         "shards": printable(str(report.folder)),
         "found": report.found,
         "tracks": report.tracks,
         "reused": report.reused,
+        "dropped": {kind: len(files) for kind, files in report.kinds.items()},
         "hours": round(report.seconds / 3600, 4),
-        "failed": files(report.failed),
-        "too_short": files(report.too_short),
+        "artists": report.artists,
+        "splits": _splits(report),
+        "duplicates": report.duplicates,
+        "bytes": report.bytes,
+        "seconds": round(report.elapsed, 3),
+        "files_per_second": round(report.read_files / report.elapsed, 3),
+        "times_real_time": round(report.read_seconds / report.elapsed, 1),
+        "files": [
+            {"path": printable(file.path), "kind": file.kind, "reason": printable(file.reason)}
+            for file in report.rejected
+        ],
     }

@@ -1,19 +1,28 @@
 """Music files -> spectrogram shards -> batches of views.
 
-`prepare_shards` (prepare.py) writes what `ShardSet` (shards.py) reads and `Batches` (views.py)
-draws excerpts from.
+A source (sources/) lists the music there is; `prepare_shards` (prepare.py) writes what `ShardSet`
+(shards.py) reads and `Batches` (batches.py) reads the kept patches of views from. `hold_out`
+(splits.py) decides which tracks are trained on.
 """
 
+from .batches import Batch, Batches, ViewGroup
 from .prepare import PrepareReport, prepare_shards
 from .shards import ShardSet
-from .views import Batch, Batches, TwoExcerpts, Views
+from .sources import Folder, MtgJamendo
+from .splits import hold_out, split_key, trainable
+from .tracks import Track
 
 __all__ = [
     "Batch",
     "Batches",
+    "Folder",
+    "MtgJamendo",
     "PrepareReport",
     "ShardSet",
-    "TwoExcerpts",
-    "Views",
+    "Track",
+    "ViewGroup",
+    "hold_out",
     "prepare_shards",
+    "split_key",
+    "trainable",
 ]

@@ -16,9 +16,11 @@ for the dB scales only); ``float32``.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from torch import Tensor
 from ..config import FrontEndConfig
 from ..errors import ConfigError, ShardError, unknown_name
 from ..storage import atomic_write, file_sha256, write_json
+from .tracks import NO_LABELS, Labels, Rejected, Track
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -94,26 +97,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Track:
-    """One recording in a shard.
-
-    ``id`` is stable: a hash of ``path``, which is relative to the prepared folder. ``group`` is
-    the folder it lay in (an album or an artist, as a rule). ``size`` (bytes) and ``mtime_ns`` tell
-    when its file has changed; ``sha256`` is that of its stored frames.
-    """
-
-    id: str
-    path: str
-    group: str
-    frames: int
-    shard: str
-    offset: int
-    sha256: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
 class Shard:
     """One file of spectrograms; ``frames`` of all its tracks, ``bytes`` and ``sha256`` of all."""
 
@@ -131,6 +114,7 @@ class Piece:
     size: int
     mtime_ns: int
     stored: Stored
+    labels: Labels = NO_LABELS
 
 
 def write_shard(
@@ -168,13 +152,16 @@ def write_shard(
                     Track(
                         id=track_id(piece.path),
                         path=piece.path,
-                        group=piece.path.rpartition("/")[0],
+                        group=piece.labels.group or piece.path.rpartition("/")[0],
                         frames=len(data),
                         shard=name,
                         offset=frames,
                         sha256=hashlib.sha256(data.data).hexdigest(),
                         size=piece.size,
                         mtime_ns=piece.mtime_ns,
+                        artist=piece.labels.artist,
+                        tags=piece.labels.tags,
+                        split=piece.labels.split,
                     )
                 )
                 frames += len(data)
@@ -184,8 +171,8 @@ def write_shard(
             file.seek(0)
             file.write(_header(settings, frames, room))
         shard = Shard(name, frames, path.stat().st_size, file_sha256(path))
-        index = {"settings": settings.to_dict(), "shard": asdict(shard)}
-        write_json(folder / f"{name}.json", index | {"tracks": [asdict(t) for t in tracks]})
+        index = {"settings": settings.to_dict(), "shard": vars(shard)}
+        write_json(folder / f"{name}.json", index | {"tracks": [vars(t) for t in tracks]})
     except OSError as error:
         path.unlink(missing_ok=True)
         raise ShardError(
@@ -221,29 +208,16 @@ class ShardSet:
     Attributes:
         settings: front end and storage.
         tracks: in order of their paths, whatever shard they are in.
-        fingerprint: a hash of all tracks and their content; equal data, equal fingerprint.
+        fingerprint: a hash of all tracks, their content and labels; equal data, equal fingerprint.
     """
 
     def __init__(self, folder: Path, settings: Settings, shards: list[Shard], tracks: list[Track]):
         self.folder = folder
         self.settings = settings
         self.tracks = tuple(tracks)
-        dtype, _ = STORAGES[settings.storage]
-        n_mels = settings.front_end.n_mels
-        self._frames = {
-            # A plain array over the map: slicing a `memmap` costs more than reading the excerpt.
-            shard.name: np.asarray(
-                np.memmap(
-                    folder / f"{shard.name}.safetensors",
-                    dtype=dtype,
-                    mode="r",
-                    offset=shard.bytes - shard.frames * n_mels * dtype.itemsize,
-                    shape=(shard.frames, n_mels),
-                )
-            )
-            for shard in shards
-        }
-        content = json.dumps([settings.to_dict(), [(t.id, t.frames, t.sha256) for t in tracks]])
+        _allow_open_files(len(shards))
+        self._frames = {shard.name: map_frames(folder, shard, settings) for shard in shards}
+        content = json.dumps([settings.to_dict(), [_content(track) for track in tracks]])
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @classmethod
@@ -287,6 +261,10 @@ class ShardSet:
     def __len__(self) -> int:
         return len(self.tracks)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process maps the files again; the frames themselves do not travel.
+        return partial(ShardSet.open, self.folder, verify=False), ()
+
     @property
     def front_end(self) -> FrontEndConfig:
         """How the spectrograms were made."""
@@ -320,15 +298,44 @@ class ShardSet:
         return self.settings.decode(stored).numpy()
 
 
-@dataclass(frozen=True)
-class Rejected:
-    """A file that became no track, and why. ``seconds`` is set where it was only too short."""
+def map_frames(folder: Path, shard: Shard, settings: Settings) -> Stored:
+    """Return all frames of a shard, memory-mapped and read-only.
 
-    path: str
-    reason: str
-    size: int = -1
-    mtime_ns: int = -1
-    seconds: float | None = None
+    Raises:
+        ShardError: the file cannot be mapped.
+    """
+    dtype, _ = STORAGES[settings.storage]
+    n_mels = settings.front_end.n_mels
+    path = folder / f"{shard.name}.safetensors"
+    offset = shard.bytes - shard.frames * n_mels * dtype.itemsize
+    try:
+        mapped = np.memmap(path, dtype, mode="r", offset=offset, shape=(shard.frames, n_mels))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"cannot be mapped ({error})") from error
+    # A plain array over the map: slicing a `memmap` costs more than reading the excerpt.
+    return np.asarray(mapped)
+
+
+def _allow_open_files(count: int) -> None:
+    """Let this process open so many more files: each memory map holds one, often 1024 may be open.
+
+    The soft limit may be raised as far as the hard one, which is far higher as a rule.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = count + 1024
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def _content(track: Track) -> list[Any]:
+    """Return what makes a track what it is, wherever its frames lie."""
+    labels = [track.group, track.artist, track.tags, track.split]
+    content = [track.id, track.frames, track.sha256]
+    return content + labels if any(labels[1:]) else content
 
 
 @dataclass(frozen=True)
@@ -343,9 +350,9 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write it, atomically; it makes the folder complete."""
         data = self.settings.to_dict() | {
-            "shards": [asdict(shard) for shard in self.shards],
-            "tracks": [asdict(track) for track in self.tracks],
-            "rejected": [asdict(file) for file in self.rejected],
+            "shards": [vars(shard) for shard in self.shards],
+            "tracks": [vars(track) for track in self.tracks],
+            "rejected": [vars(file) for file in self.rejected],
         }
         write_json(folder / MANIFEST, data)
 
@@ -363,7 +370,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(
             Settings.from_dict(data),
             [Shard(**shard) for shard in data["shards"]],
-            [Track(**track) for track in data["tracks"]],
+            [Track.from_dict(track) for track in data["tracks"]],
             [Rejected(**file) for file in data["rejected"]],
         )
     except (KeyError, TypeError, ConfigError) as error:
@@ -380,7 +387,7 @@ def read_index(path: Path) -> tuple[Settings, Shard, list[Track]]:
     try:
         if data is None:
             raise KeyError(path.name)
-        tracks = [Track(**track) for track in data["tracks"]]
+        tracks = [Track.from_dict(track) for track in data["tracks"]]
         return Settings.from_dict(data["settings"]), Shard(**data["shard"]), tracks
     except (KeyError, TypeError, ConfigError) as error:
         raise _damaged(path, "is not the index of a shard") from error

@@ -1,174 +1,215 @@
-"""Tracks -> batches of views, as a pure function of (seed, step).
+"""Where the views of a track lie: strategies, pure and without torch.
 
-Nothing here has state to save: the order of an epoch follows from (seed, epoch), the excerpts of a
-track from (seed, epoch, track). So a run resumes by asking for its next step, and neither threads
-nor prefetching can change what it sees.
-
-Shapes: views (batch, views, mel_bands, frames) float32, in the front end's unit.
+Views come in groups (long ones and short ones); those of a group are of one kind, and all but
+global-local have a single group. What a batch has in common is one number, its *length*: tracks
+with `Views.room` for it can be in that batch. Lengths and places are in frames.
 """
 
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float32
-from torch import Tensor
 
-from ..errors import ConfigError
-from .shards import ShardSet
+from ..config import (
+    ExcerptsConfig,
+    GlobalLocalConfig,
+    VariableLengthConfig,
+    ViewsConfig,
+    WholeTrackConfig,
+)
 
-# First word of each random stream, so that no two of them ever coincide.
-_ORDER, _EXCERPTS = 0, 1
+
+class Span(NamedTuple):
+    """One view: its first frame in the track, and how many there are."""
+
+    start: int
+    frames: int
 
 
-@runtime_checkable
-class Views(Protocol):
-    """Says where the views of a track lie; all tracks get the same number and length of them."""
+class Views(ABC):
+    """Says how many views a track has and where they lie.
+
+    ``shortest`` is the least length of a batch: a track without room for it cannot be used.
+    ``setting`` is its name in the configuration, for messages.
+    """
+
+    shortest: int
+    setting: str
 
     @property
-    def num_views(self) -> int:
-        """Views per track."""
-        ...
+    @abstractmethod
+    def groups(self) -> tuple[int, ...]:
+        """How many views each group has."""
 
-    @property
-    def num_frames(self) -> int:
-        """Frames per view."""
-        ...
+    def draw_length(self, rng: np.random.Generator) -> int:
+        """Return the length of a batch, at least `shortest`."""
+        return self.shortest
 
-    def starts(self, track_frames: int, rng: np.random.Generator) -> list[int]:
-        """Return the first frame of each view, in a track of at least ``num_frames`` frames."""
-        ...
+    @abstractmethod
+    def room(self, track_frames: int) -> int:
+        """Return the greatest length whose views all fit into a track; below 1 if none does."""
+
+    @abstractmethod
+    def place(self, track_frames: int, length: int, rng: np.random.Generator) -> list[Span]:
+        """Return the views of a track that has room for this length, group after group."""
 
 
 @dataclass(frozen=True)
-class TwoExcerpts:
-    """Two excerpts of `num_frames` frames, anywhere in the track, independent of each other.
+class Spacing:
+    """Places excerpts of one length at random, under at most one rule.
+
+    ``min_gap``: frames between any two at least; ``min_overlap``: frames that each shares with the
+    first at least. Both None: anywhere, independently.
+    """
+
+    num_views: int = 2
+    min_gap: int | None = None
+    min_overlap: int | None = None
+
+    def room(self, track_frames: int) -> int:
+        """Return the greatest length that fits into a track, below 1 if none does."""
+        if self.min_gap is None:
+            return track_frames
+        return (track_frames - (self.num_views - 1) * self.min_gap) // self.num_views
+
+    def place(self, track_frames: int, length: int, rng: np.random.Generator) -> list[Span]:
+        """Return excerpts, uniform over all valid places."""
+        last = track_frames - length
+        if self.min_gap is not None:
+            starts = self._apart(track_frames, length + self.min_gap, rng)
+        elif self.min_overlap is not None:
+            first = rng.integers(0, last, endpoint=True)
+            reach = length - self.min_overlap
+            low, high = max(0, first - reach), min(last, first + reach)
+            others = rng.integers(low, high, size=self.num_views - 1, endpoint=True)
+            starts = [int(first), *others.tolist()]
+        else:
+            starts = rng.integers(0, last, size=self.num_views, endpoint=True).tolist()
+        return [Span(start, length) for start in starts]
+
+    def _apart(self, track_frames: int, stride: int, rng: np.random.Generator) -> list[int]:
+        """Return starts at least `stride` apart, each choice of them equally likely.
+
+        Without what lies between them at least, such starts are a sorted choice *with* repetition
+        from the frames that are left over. Adding its rank to each makes it one *without*, which
+        is drawn uniformly.
+        """
+        assert self.min_gap is not None
+        spare = track_frames + self.min_gap - self.num_views * stride
+        order = np.arange(self.num_views)
+        distinct = rng.choice(spare + self.num_views, size=self.num_views, replace=False)
+        starts = np.sort(distinct) - order + order * stride
+        shuffled: list[int] = rng.permutation(starts).tolist()
+        return shuffled
+
+
+@dataclass(frozen=True)
+class Excerpts(Views):
+    """Excerpts whose length, one per batch, is log-uniform from `shortest` to `longest`.
 
     Source:
         Spijkervet & Burgoyne 2021 (CLMR), section 3.1; Phillips & Koh 2026.
     """
 
-    num_frames: int = 256
-    num_views: int = 2
+    spacing: Spacing
+    shortest: int
+    longest: int
+    setting: str = "num_frames"
 
-    def starts(self, track_frames: int, rng: np.random.Generator) -> list[int]:
-        """Return two first frames, uniform over all places where an excerpt fits."""
-        last = track_frames - self.num_frames
-        starts: list[int] = rng.integers(0, last, size=self.num_views, endpoint=True).tolist()
-        return starts
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """One group."""
+        return (self.spacing.num_views,)
+
+    def draw_length(self, rng: np.random.Generator) -> int:
+        """Return a length in frames, both ends included."""
+        return log_uniform(rng, self.shortest, self.longest)
+
+    def room(self, track_frames: int) -> int:
+        """Return the greatest length that leaves each view its place."""
+        return self.spacing.room(track_frames)
+
+    def place(self, track_frames: int, length: int, rng: np.random.Generator) -> list[Span]:
+        """Return excerpts of this length."""
+        return self.spacing.place(track_frames, length, rng)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Views of some tracks; ``tracks`` are their indices in the shard set, in the same order.
+class GlobalLocal(Views):
+    """Long views first, then short ones, anywhere in the track and independent of each other.
 
-    In memory ``views`` stays frame-major, as the shards are: the encoder gathers a tenth of its
-    patches, so transposing all of it would be a wasted copy.
+    A track shorter than `global_frames` is taken whole; None takes every track whole.
     """
 
-    views: Float32[Tensor, "batch views mel_bands frames"]
-    tracks: tuple[int, ...]
-
-
-class Batches:
-    """All batches of a run, by step.
-
-    An epoch is one random order of the tracks that are long enough for a view, cut into batches;
-    a last incomplete one is left out.
-
-    Args:
-        shards: the tracks.
-        views: strategy that places the excerpts.
-        batch_size: tracks in a batch.
-        seed: of order and excerpts.
-
-    Raises:
-        ConfigError: no track is long enough, there is only one, or not enough for a batch.
-    """
-
-    def __init__(self, shards: ShardSet, views: Views, *, batch_size: int, seed: int) -> None:
-        self.shards = shards
-        self.views = views
-        self.batch_size = batch_size
-        self.seed = seed
-        self.tracks = [i for i, t in enumerate(shards.tracks) if t.frames >= views.num_frames]
-        self._check()
-
-    def _check(self) -> None:
-        count, num_frames = len(self.tracks), self.views.num_frames
-        longest = max(track.frames for track in self.shards.tracks)
-        if not count:
-            raise ConfigError(
-                f"views.num_frames={num_frames} is longer than every track, the longest has "
-                f"{longest} frames; use views.num_frames <= {longest}."
-            )
-        if count == 1:
-            raise ConfigError(
-                f"tracks=1 of {num_frames} frames or more gives no negatives; "
-                "prepare at least 2 tracks."
-            )
-        if count < self.batch_size:
-            raise ConfigError(
-                f"batch_size={self.batch_size} is larger than the data set of {count} tracks (of "
-                f"{num_frames} frames or more); use batch_size <= {count}."
-            )
+    num_globals: int
+    num_locals: int
+    global_frames: int | None
+    shortest: int
+    setting: str = "local_frames"
 
     @property
-    def num_dropped(self) -> int:
-        """How many tracks are too short for a view."""
-        return len(self.shards) - len(self.tracks)
+    def groups(self) -> tuple[int, ...]:
+        """The globals and the locals."""
+        return (self.num_globals, self.num_locals)
+
+    def room(self, track_frames: int) -> int:
+        """Return all of the track."""
+        return track_frames
+
+    def place(self, track_frames: int, length: int, rng: np.random.Generator) -> list[Span]:
+        """Return the globals, then the locals of this length."""
+        longest = min(self.global_frames or track_frames, track_frames)
+        return [
+            *Spacing(self.num_globals).place(track_frames, longest, rng),
+            *Spacing(self.num_locals).place(track_frames, length, rng),
+        ]
+
+
+@dataclass(frozen=True)
+class WholeTrack(Views):
+    """The whole track, several times: only the kept patches differ."""
+
+    num_views: int
+    shortest: int
+    setting: str = "min_frames"
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Complete batches in one pass over the tracks."""
-        return len(self.tracks) // self.batch_size
+    def groups(self) -> tuple[int, ...]:
+        """One group."""
+        return (self.num_views,)
 
-    def order(self, epoch: int) -> list[int]:
-        """Return the tracks in the order of an epoch."""
-        rng = np.random.default_rng([self.seed, _ORDER, epoch])
-        order: list[int] = rng.permutation(self.tracks).tolist()
-        return order
+    def room(self, track_frames: int) -> int:
+        """Return all of the track."""
+        return track_frames
 
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        first = position * self.batch_size
-        return self._read(epoch, self.order(epoch)[first : first + self.batch_size])
+    def place(self, track_frames: int, length: int, rng: np.random.Generator) -> list[Span]:
+        """Return the track, whatever the length of its batch."""
+        return [Span(0, track_frames)] * self.num_views
 
-    def stream(
-        self, start: int = 0, *, prefetch: int = 3, threads: int = 1
-    ) -> Generator[Batch, None, None]:
-        """Yield the batches from step `start` on, without end, read ahead in the background.
 
-        Args:
-            start: first step.
-            prefetch: batches kept ready.
-            threads: that read them.
-        """
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
-            ready: deque[Future[Batch]] = deque()
-            step = start
-            try:
-                while True:
-                    while len(ready) <= prefetch:
-                        ready.append(pool.submit(self.batch, step))
-                        step += 1
-                    yield ready.popleft().result()
-            finally:
-                for future in ready:
-                    future.cancel()
+def build_views(config: ViewsConfig) -> Views:
+    """Return the strategy a configuration describes."""
+    match config:
+        case ExcerptsConfig():
+            frames = config.num_frames
+            return Excerpts(_spacing(config), frames, frames)
+        case VariableLengthConfig():
+            return Excerpts(_spacing(config), config.min_frames, config.max_frames, "min_frames")
+        case GlobalLocalConfig():
+            return GlobalLocal(
+                config.num_globals, config.num_locals, config.global_frames, config.local_frames
+            )
+        case WholeTrackConfig():
+            return WholeTrack(config.num_views, config.min_frames)
 
-    def _read(self, epoch: int, tracks: Sequence[int]) -> Batch:
-        num_views, num_frames = self.views.num_views, self.views.num_frames
-        excerpts = []
-        for track in tracks:
-            rng = np.random.default_rng([self.seed, _EXCERPTS, epoch, track])
-            starts = self.views.starts(self.shards.tracks[track].frames, rng)
-            excerpts += [self.shards.stored(track, start, num_frames) for start in starts]
-        stored = torch.from_numpy(np.stack(excerpts))  # (batch x views, frames, mel_bands)
-        views = self.shards.settings.decode(stored).transpose(1, 2)
-        return Batch(views.view(len(tracks), num_views, -1, num_frames), tuple(tracks))
+
+def _spacing(config: ExcerptsConfig | VariableLengthConfig) -> Spacing:
+    return Spacing(config.num_views, config.min_gap, config.min_overlap)
+
+
+def log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
+    """Return an integer from `low` to `high`, both included, with a uniform logarithm."""
+    drawn = math.exp(rng.uniform(math.log(low), math.log(high + 1)))
+    return min(max(int(drawn), low), high)

@@ -22,24 +22,33 @@ import torch
 
 from ..audio.decode import decode_blocks
 from ..audio.melspectrogram import MelSpectrogram
+from ..audio.tags import read_tags
 from ..errors import MynaError
-from .shards import Piece, Rejected, Settings
+from .shards import Piece, Settings
+from .tracks import Entry, Labels, Rejected
+
+# Kinds of rejection.
+UNREADABLE, CRASHED, SILENT, TOO_SHORT = "unreadable", "crashed", "silent", "too short"
 
 Outcome = Piece | Rejected
 
 
 @dataclass(frozen=True)
-class Source:
-    """A music file as it lies on the disk: ``path`` relative to the prepared folder."""
+class MusicFile:
+    """A music file as it lies on the disk."""
 
-    file: Path
-    path: str
+    entry: Entry
     size: int
     mtime_ns: int
 
-    def rejected(self, reason: str, seconds: float | None = None) -> Rejected:
+    @property
+    def path(self) -> str:
+        """The name of the track."""
+        return self.entry.path
+
+    def rejected(self, kind: str, reason: str, seconds: float | None = None) -> Rejected:
         """Return the record of this file's rejection."""
-        return Rejected(self.path, reason, self.size, self.mtime_ns, seconds)
+        return Rejected(self.path, reason, self.size, self.mtime_ns, seconds, kind)
 
 
 @dataclass(frozen=True)
@@ -50,29 +59,31 @@ class Job:
     min_seconds: float
 
 
-def run_job(job: Job, sources: Sequence[Source], *, workers: int) -> Generator[Outcome, None, None]:
-    """Yield what became of each source, in order.
+def run_job(
+    job: Job, files: Sequence[MusicFile], *, workers: int
+) -> Generator[Outcome, None, None]:
+    """Yield what became of each file, in order.
 
     Args:
         job: the same for all.
-        sources: the files.
+        files: as they lie on the disk.
         workers: processes; with 1 the work is done in this one.
     """
-    if min(workers, len(sources)) <= 1:
+    if min(workers, len(files)) <= 1:
         worker = _Worker(job)
         with _single_thread():
-            for source in sources:
-                yield worker(source)
+            for file in files:
+                yield worker(file)
         return
 
-    remaining = deque(sources)
-    waiting: deque[tuple[Source, Future[Outcome]]] = deque()
+    remaining = deque(files)
+    waiting: deque[tuple[MusicFile, Future[Outcome]]] = deque()
     pool = _pool(job, workers)
     try:
         while remaining or waiting:
             while remaining and len(waiting) < 2 * workers:
-                source = remaining.popleft()
-                waiting.append((source, pool.submit(_work, source)))
+                file = remaining.popleft()
+                waiting.append((file, pool.submit(_work, file)))
             outcome = _result(waiting[0][1])
             if outcome is not None:
                 waiting.popleft()
@@ -81,20 +92,21 @@ def run_job(job: Job, sources: Sequence[Source], *, workers: int) -> Generator[O
                 # A decoder crashed or was killed for memory, and took all files in flight along.
                 # They are tried one at a time: only the culprit breaks its process again.
                 pool.shutdown()
-                yield from _one_at_a_time(job, [source for source, _ in waiting])
+                yield from _one_at_a_time(job, [file for file, _ in waiting])
                 waiting.clear()
                 pool = _pool(job, workers)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _one_at_a_time(job: Job, suspects: list[Source]) -> Iterator[Outcome]:
+def _one_at_a_time(job: Job, suspects: list[MusicFile]) -> Iterator[Outcome]:
     pool = _pool(job, 1)
     try:
-        for source in suspects:
-            outcome = _result(pool.submit(_work, source))
+        for file in suspects:
+            outcome = _result(pool.submit(_work, file))
             if outcome is None:
-                outcome = source.rejected("crashed the decoder, or needed more memory than is free")
+                reason = "crashed the decoder, or needed more memory than is free"
+                outcome = file.rejected(CRASHED, reason)
                 pool.shutdown()
                 pool = _pool(job, 1)
             yield outcome
@@ -125,27 +137,34 @@ class _Worker:
         self.job = job
         self.front_end = MelSpectrogram(job.settings.front_end)
 
-    def __call__(self, source: Source) -> Outcome:
+    def __call__(self, file: MusicFile) -> Outcome:
         try:
             with torch.inference_mode():
-                return self._prepare(source)
+                return self._prepare(file)
         except MynaError as error:
-            return source.rejected(str(error))
+            return file.rejected(UNREADABLE, str(error))
         except Exception as error:  # one bad file never stops the others
-            return source.rejected(f"{type(error).__name__}: {error}")
+            return file.rejected(UNREADABLE, f"{type(error).__name__}: {error}")
 
-    def _prepare(self, source: Source) -> Outcome:
+    def _prepare(self, file: MusicFile) -> Outcome:
         front_end, min_seconds = self.job.settings.front_end, self.job.min_seconds
-        blocks = decode_blocks(source.file, sample_rate=front_end.sample_rate)
+        blocks = decode_blocks(file.entry.file, sample_rate=front_end.sample_rate)
         spectrogram = self.front_end.stream(blocks)  # (mel_bands, frames)
         seconds = spectrogram.shape[1] / front_end.frame_rate
         if seconds < min_seconds:
             reason = f"is {seconds:.1f} s long, shorter than {min_seconds:g} s"
-            return source.rejected(reason, seconds)
+            return file.rejected(TOO_SHORT, reason, seconds)
         if bool(spectrogram.amax() <= front_end.floor):
-            return source.rejected("is silent from beginning to end")
+            return file.rejected(SILENT, "is silent from beginning to end")
         stored = self.job.settings.encode(spectrogram)
-        return Piece(source.path, source.size, source.mtime_ns, stored)
+        labels = file.entry.labels or _own_labels(file.entry.file)
+        return Piece(file.path, file.size, file.mtime_ns, stored, labels)
+
+
+def _own_labels(file: Path) -> Labels:
+    """Return what a file's own tags say."""
+    tags = read_tags(file)
+    return Labels(tags.artist, tuple(f"genre---{genre}" for genre in tags.genres))
 
 
 def _pool(job: Job, workers: int) -> ProcessPoolExecutor:
@@ -165,8 +184,8 @@ def _start_worker(job: Job) -> None:
     _worker = _Worker(job)
 
 
-def _work(source: Source) -> Outcome:
-    return _worker(source)
+def _work(file: MusicFile) -> Outcome:
+    return _worker(file)
 
 
 def _die_with_parent() -> None:

@@ -138,7 +138,19 @@ class Embedder:
         self, spectrogram: Float[Tensor, "mel_bands frames"]
     ) -> Float32[np.ndarray, " dim"]:
         """Return the embedding of a track whose spectrogram, of this front end, is at hand."""
-        return self._embed_spectrograms([spectrogram])[0]
+        return self.embed_spectrograms([spectrogram])[0]
+
+    def embed_spectrograms(
+        self, spectrograms: Sequence[Float[Tensor, "mel_bands _"]]
+    ) -> list[Float32[np.ndarray, " dim"]]:
+        """Return the embeddings of several such tracks: of each the mean over its spans."""
+        excerpts, num_spans = [], []
+        for spectrogram in spectrograms:
+            spans = self.context.spans(spectrogram.shape[-1], frame_rate=self.frame_rate)
+            excerpts += [spectrogram[:, span] for span in spans]
+            num_spans.append(len(spans))
+        vectors = torch.split(self._encode(excerpts), num_spans)
+        return [vector.mean(dim=0).numpy() for vector in vectors]
 
     def embed_many(
         self,
@@ -259,7 +271,7 @@ class Embedder:
     def _embed_wave(self, wave: Sequence[Track | Failed]) -> list[Embedded | Failed]:
         good = [track for track in wave if isinstance(track, Track)]
         try:
-            vectors = iter(self._embed_spectrograms([track.spectrogram for track in good]))
+            vectors = iter(self.embed_spectrograms([track.spectrogram for track in good]))
         except (MynaError, MemoryError, torch.OutOfMemoryError) as error:
             if len(wave) > 1:  # one of them is to blame: the others must not pay for it
                 return list(chain.from_iterable(self._embed_wave([track]) for track in wave))
@@ -273,18 +285,6 @@ class Embedder:
         ]
 
     # --- the encoder -------------------------------------------------------------------------
-
-    def _embed_spectrograms(
-        self, spectrograms: Sequence[Float[Tensor, "mel_bands _"]]
-    ) -> list[Float32[np.ndarray, " dim"]]:
-        """Return the mean embedding of each track's spans."""
-        excerpts, num_spans = [], []
-        for spectrogram in spectrograms:
-            spans = self.context.spans(spectrogram.shape[-1], frame_rate=self.frame_rate)
-            excerpts += [spectrogram[:, span] for span in spans]
-            num_spans.append(len(spans))
-        vectors = torch.split(self._encode(excerpts), num_spans)
-        return [vector.mean(dim=0).numpy() for vector in vectors]
 
     def _encode(self, excerpts: Sequence[Float[Tensor, "mel_bands _"]]) -> Float[Tensor, "n dim"]:
         """Return one vector per excerpt, on the CPU, in the given order."""

@@ -26,12 +26,14 @@ class Runtime:
     ``precision``: ``fp32``, or ``mixed``: linears in bf16, and on a CPU the attention core in fp32.
     ``kernel``: a name of `kernels.KERNELS`, or ``auto``. ``band_tolerance``: kernels may skip far
     tokens where a certificate bounds the error of each row by this share of the largest value; the
-    default lies below float32's own rounding. None never skips.
+    default lies below float32's own rounding. None never skips. ``recompute``: with gradients, each
+    block is computed again in the backward pass, and only its input is kept until then.
     """
 
     kernel: str = "auto"
     precision: Literal["fp32", "mixed"] = "fp32"
     band_tolerance: float | None = 1e-7
+    recompute: bool = False
 
 
 @dataclass(frozen=True)

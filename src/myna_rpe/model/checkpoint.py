@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from .manifest import (
     Manifest,
     checkpoint_folder,
 )
+from .patches import Patches
 from .registry import ModelRecord, list_models, models_folder, resolve_model
 
 __all__ = [
@@ -109,6 +110,13 @@ class MynaModel(
     ) -> Float[Tensor, "batch embedding_dim"]:
         """Return the embeddings; options and errors are those of `Encoder.forward`."""
         embedding: Tensor = self.encoder(spectrogram, **options)
+        return embedding
+
+    def encode(
+        self, patches: Sequence[Patches], **options: Any
+    ) -> Float[Tensor, "batch embedding_dim"]:
+        """Return the embeddings of patches that are cut already: `Encoder.encode`."""
+        embedding: Tensor = self.encoder.encode(patches, **options)
         return embedding
 
     def project(

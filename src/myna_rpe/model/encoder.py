@@ -8,18 +8,20 @@ One stem per patch shape turns the spectrogram into placed tokens; the blocks ar
 hybrid of two shapes is the same encoder read twice, with its embeddings side by side.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config import ModelConfig, PatchShape
 from ..errors import ConfigError
 from .attention import Attention, AttentionContext, Runtime, log_n_scale
 from .kernels import Layout
-from .patches import PatchEmbedding, Patchout, Tokens
+from .patches import PatchEmbedding, Patches, Patchout, Tokens, cut_patches
 from .positions import Geometry, build_positions
 
 # Without gradients the MLP runs over slices of tokens: its hidden layer is the widest tensor there
@@ -38,16 +40,9 @@ class Stem(nn.Module):
             Geometry(config.dim, config.heads, config.head_dim, self.embed.rows),
         )
 
-    def forward(
-        self,
-        spectrogram: Float[Tensor, "batch mel_bands frames"],
-        *,
-        floor: float,
-        num_frames: Int[Tensor, " batch"] | None,
-        patchout: Patchout | None,
-    ) -> Tokens:
+    def forward(self, patches: Patches) -> Tokens:
         """Return the tokens with what the scheme adds to them."""
-        tokens = self.embed(spectrogram, floor=floor, num_frames=num_frames, patchout=patchout)
+        tokens: Tokens = self.embed(patches)
         values = self.positions.add(tokens.values, tokens.coords)
         return Tokens(values, tokens.coords, tokens.valid)
 
@@ -124,9 +119,27 @@ class Encoder(nn.Module):
         Raises:
             ConfigError: a layer that does not exist, or an input a positional scheme cannot place.
         """
+        patches = self._cut(spectrogram, num_frames, patchout if self.training else None)
+        return self.encode(patches, layer=layer)
+
+    def encode(
+        self, patches: Sequence[Patches], *, layer: int | None = None
+    ) -> Float[Tensor, "batch embedding_dim"]:
+        """Return one embedding per sample from its patches, whichever of them were kept.
+
+        This is the half of `forward` after the choice of patches; a data loader that has made the
+        choice itself starts here.
+
+        Args:
+            patches: of each patch shape, in the order of ``config.patches``.
+            layer: as in `forward`.
+
+        Raises:
+            ConfigError: as in `forward`.
+        """
         embeddings = []
-        for stem in self._stems():
-            tokens = self._stem(stem, spectrogram, num_frames, patchout)
+        for stem, own in zip(self._stems(), patches, strict=True):
+            tokens = self._embed(stem, own)
             x = self._run(stem, tokens, layer, prefix_only=self.cls is not None)
             if self.cls is not None:
                 embeddings.append(x[:, 0])
@@ -149,8 +162,10 @@ class Encoder(nn.Module):
         Args and errors are those of `forward`.
         """
         outputs = []
-        for stem in self._stems():
-            tokens = self._stem(stem, spectrogram, num_frames, None)
+        for stem, patches in zip(
+            self._stems(), self._cut(spectrogram, num_frames, None), strict=True
+        ):
+            tokens = self._embed(stem, patches)
             x = self._run(stem, tokens, layer, prefix_only=False)
             prefix = x.shape[1] - len(tokens.coords)
             outputs.append(Tokens(x[:, prefix:], tokens.coords, tokens.valid))
@@ -161,20 +176,24 @@ class Encoder(nn.Module):
             return torch.autocast(device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def _stem(
-        self,
-        stem: Stem,
-        spectrogram: Tensor,
-        num_frames: Tensor | None,
-        patchout: Patchout | None,
-    ) -> Tokens:
-        with self._autocast(spectrogram.device):
-            tokens: Tokens = stem(
-                spectrogram,
-                floor=self.floor,
-                num_frames=num_frames,
-                patchout=patchout if self.training else None,
+    def _cut(
+        self, spectrogram: Tensor, num_frames: Tensor | None, patchout: Patchout | None
+    ) -> list[Patches]:
+        if spectrogram.shape[1] != self.config.n_mels:
+            raise ConfigError(
+                f"spectrogram={spectrogram.shape[1]} mel bands is not what the model reads; "
+                f"use n_mels={self.config.n_mels}."
             )
+        return [
+            cut_patches(
+                spectrogram, shape, floor=self.floor, num_frames=num_frames, patchout=patchout
+            )
+            for shape in self.config.patches
+        ]
+
+    def _embed(self, stem: Stem, patches: Patches) -> Tokens:
+        with self._autocast(patches.values.device):
+            tokens: Tokens = stem(patches)
         return tokens
 
     def _run(self, stem: Stem, tokens: Tokens, layer: int | None, *, prefix_only: bool) -> Tensor:
@@ -199,7 +218,11 @@ class Encoder(nn.Module):
         )
         with self._autocast(x.device):
             for index, block in enumerate(self.blocks[:depth], start=1):
-                x = block(x, context, prefix_only=prefix_only and index == depth)
+                last = prefix_only and index == depth
+                if self.runtime.recompute and torch.is_grad_enabled():
+                    x = checkpoint(block, x, context, prefix_only=last, use_reentrant=False)
+                else:
+                    x = block(x, context, prefix_only=last)
             normed: Tensor = self.norm(x)
         return normed
 

@@ -12,6 +12,7 @@ Source: Phillips & Koh 2026; patchout from Koutini et al. 2022 (PaSST).
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,7 @@ from ..config import PatchShape
 from ..errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """Numbers of time columns and frequency rows of a complete, time-major grid of patches."""
 
     columns: int
@@ -60,6 +60,26 @@ class Coords:
     def shift(self, columns: int) -> "Coords":
         """Return the same places, `columns` later."""
         return Coords(self.time + columns, self.freq, self.grid)
+
+
+class Patches(NamedTuple):
+    """Patches of one shape with their places, before they are embedded.
+
+    ``values`` are in the front end's unit; ``time``, ``freq`` and ``grid`` are those of `Coords`.
+    ``valid`` marks the patches that hold music where samples of a batch differ in number; None
+    says that all do. Named tuples travel through data loaders and distributed wrappers.
+    """
+
+    values: Float[Tensor, "batch tokens mel_bands frames"]
+    time: Int[Tensor, "*batch tokens"]
+    freq: Int[Tensor, "*batch tokens"]
+    grid: Grid | None = None
+    valid: Bool[Tensor, "batch tokens"] | None = None
+
+    @property
+    def coords(self) -> Coords:
+        """Where they lie."""
+        return Coords(self.time, self.freq, self.grid)
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,57 @@ def count_columns(frames: int, shape: PatchShape) -> int:
     return -(-frames // shape.frames)
 
 
+def cut_patches(
+    spectrogram: Float[Tensor, "batch mel_bands frames"],
+    shape: PatchShape,
+    *,
+    floor: float,
+    num_frames: Int[Tensor, " batch"] | None = None,
+    patchout: Patchout | None = None,
+) -> Patches:
+    """Return the patches of a batch of spectrograms, time-major, or a random subset of them.
+
+    Args:
+        spectrogram: any number of frames >= 1; a multiple of ``shape.mel_bands`` mel bands.
+        shape: mel bands and frames of one patch.
+        floor: what padding is filled with, the quietest value of the front end.
+        num_frames: real frames of each sample; the rest is taken as padding, whatever it holds.
+        patchout: draws the patches to keep; None keeps all.
+
+    Raises:
+        ConfigError: no frame at all, or mel bands that patches do not fit.
+    """
+    batch, mel_bands, frames = spectrogram.shape
+    if mel_bands % shape.mel_bands or frames == 0:
+        raise ConfigError(
+            f"spectrogram={mel_bands} mel bands x {frames} frames cannot be cut into patches of "
+            f"{shape.mel_bands} mel bands; use a multiple of them and at least one frame."
+        )
+    columns, rows = count_columns(frames, shape), mel_bands // shape.mel_bands
+    spectrogram = F.pad(spectrogram, (0, columns * shape.frames - frames), value=floor)
+    valid = None
+    if num_frames is not None:
+        frame = torch.arange(spectrogram.shape[-1], device=spectrogram.device)
+        spectrogram = spectrogram.masked_fill(frame >= num_frames[:, None, None], floor)
+        # A column is valid if its first frame is real.
+        valid = frame[:: shape.frames] < num_frames[:, None]  # (batch, columns)
+        valid = valid.repeat_interleave(rows, dim=1)  # (batch, tokens)
+
+    # (batch, columns, rows, mel_bands, frames) of one patch: a view, nothing is copied yet.
+    patches = spectrogram.unflatten(1, (rows, shape.mel_bands))
+    patches = patches.unflatten(3, (columns, shape.frames)).permute(0, 3, 1, 2, 4)
+    coords = Coords.of_grid(columns, rows, spectrogram.device)
+    if patchout is None:
+        return Patches(patches.flatten(1, 2), coords.time, coords.freq, coords.grid, valid)
+    kept = choose_kept(batch, len(coords), patchout, valid=valid, device=spectrogram.device)
+    coords = coords.gather(kept)
+    valid = None if valid is None else valid.gather(1, kept)
+    sample = torch.arange(batch, device=spectrogram.device)[:, None]
+    # (batch, kept, mel_bands, frames)
+    values = patches[sample, coords.time, coords.freq]
+    return Patches(values, coords.time, coords.freq, None, valid)
+
+
 class PatchEmbedding(nn.Module):
     """LayerNorm -> Linear -> LayerNorm of the patches that are asked for, and of no others.
 
@@ -157,50 +228,8 @@ class PatchEmbedding(nn.Module):
         self.linear = nn.Linear(size, dim)
         self.norm_out = nn.LayerNorm(dim)
 
-    def forward(
-        self,
-        spectrogram: Float[Tensor, "batch mel_bands frames"],
-        *,
-        floor: float,
-        num_frames: Int[Tensor, " batch"] | None = None,
-        patchout: Patchout | None = None,
-    ) -> Tokens:
-        """Return the tokens of a batch of spectrograms, time-major, or a random subset of them.
-
-        Args:
-            spectrogram: any number of frames >= 1.
-            floor: what padding is filled with, the quietest value of the front end.
-            num_frames: real frames of each sample; the rest is taken as padding, whatever it holds.
-            patchout: draws the patches to keep *before* any is embedded; None keeps all.
-
-        Raises:
-            ConfigError: no frame at all, or not the number of mel bands the model reads.
-        """
-        batch, mel_bands, frames = spectrogram.shape
-        if mel_bands != self.rows * self.shape.mel_bands or frames == 0:
-            raise ConfigError(
-                f"spectrogram={mel_bands} mel bands x {frames} frames is not what the model reads; "
-                f"use {self.rows * self.shape.mel_bands} mel bands and at least one frame."
-            )
-        columns = count_columns(frames, self.shape)
-        spectrogram = F.pad(spectrogram, (0, columns * self.shape.frames - frames), value=floor)
-        valid = None
-        if num_frames is not None:
-            frame = torch.arange(spectrogram.shape[-1], device=spectrogram.device)
-            spectrogram = spectrogram.masked_fill(frame >= num_frames[:, None, None], floor)
-            # A column is valid if its first frame is real.
-            valid = frame[:: self.shape.frames] < num_frames[:, None]  # (batch, columns)
-            valid = valid.repeat_interleave(self.rows, dim=1)  # (batch, tokens)
-
-        # (batch, columns, rows, mel_bands, frames) of one patch: a view, nothing is copied yet.
-        patches = spectrogram.unflatten(1, (self.rows, self.shape.mel_bands))
-        patches = patches.unflatten(3, (columns, self.shape.frames)).permute(0, 3, 1, 2, 4)
-        coords = Coords.of_grid(columns, self.rows, spectrogram.device)
-        if patchout is not None:
-            kept = choose_kept(batch, len(coords), patchout, valid=valid, device=spectrogram.device)
-            coords = coords.gather(kept)
-            valid = None if valid is None else valid.gather(1, kept)
-            sample = torch.arange(batch, device=spectrogram.device)[:, None]
-            patches = patches[sample, coords.time, coords.freq]  # (batch, kept, mel_bands, frames)
-        values = patches.reshape(batch, len(coords), -1)
-        return Tokens(self.norm_out(self.linear(self.norm_in(values))), coords, valid)
+    def forward(self, patches: Patches) -> Tokens:
+        """Return the patches as tokens, each by itself."""
+        values = patches.values.flatten(2)  # (batch, tokens, mel_bands x frames)
+        values = self.norm_out(self.linear(self.norm_in(values)))
+        return Tokens(values, patches.coords, patches.valid)

@@ -1,5 +1,7 @@
 """Pretraining: `train` runs a complete `RunConfig` on a folder of shards."""
 
-from .loop import TrainProgress, train
+from .journal import TrainProgress
+from .launch import Hardware
+from .loop import train
 
-__all__ = ["TrainProgress", "train"]
+__all__ = ["Hardware", "TrainProgress", "train"]

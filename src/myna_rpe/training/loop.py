@@ -1,76 +1,44 @@
-"""Contrastive pretraining: batches of views -> patchout -> encoder -> head -> objectives.
+"""Contrastive pretraining: batches of views -> encoder -> head -> objectives -> step.
 
-The loop is readable from top to bottom; Lightning Fabric only places it on a device and in a
-precision (and, later, on several processes). All randomness is a function of (seed, step): a run
-that was killed and resumed on the same machine repeats the uninterrupted one to the bit, and a
-checkpoint holds no generator.
+The loop is readable from top to bottom; its parts are beside it: `launch` (devices, processes),
+`step` (the gradient of a joint batch), `optim`, `validation`, `journal` (metrics), `run_folder`
+(files), `signals`. All randomness is a function of (seed, step): a run that was killed and resumed
+on the same machine repeats the uninterrupted one to the bit, and a checkpoint holds no generator.
 
-Shapes: views (batch, views, mel_bands, frames); projections (batch, views, projection_dim).
 Source: Phillips & Koh 2026.
 """
 
 import logging
 import math
-import platform
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .. import __version__
 from ..config import RunConfig, differences
+from ..data.batches import Batches
 from ..data.shards import ShardSet
-from ..data.views import Batch, Batches, TwoExcerpts
-from ..errors import ConfigError, TrainingError
-from ..model.checkpoint import MynaModel
-from ..model.patches import Patchout, RatioPatchout
-from ..objectives import build_objectives
-from .optim import Budget, build_optimizer, learning_rate_factor
+from ..data.splits import hold_out, trainable
+from ..errors import ConfigError
+from ..model.checkpoint import MynaModel, fill
+from ..objectives import WeightedSum, build_objectives
+from ..processes import is_first_process
+from .journal import Journal, Step, TrainProgress
+from .launch import Hardware, check_fabric, launch
+from .optim import Budget, build_optimizer, clip_gradients, learning_rate_factor
+from .origin import describe_origin
 from .run_folder import RunFolder
+from .signals import StopRequest, stop_between_steps
+from .sinks import check_installed, open_sinks
+from .step import Projector, backward
+from .validation import Validation
 
 _log = logging.getLogger(__name__)
-
-# First word of the patchout's random stream (`data.views` has 0 and 1).
-_PATCHOUT = 2
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """Where a run is: ``total_steps`` is a guess where only time is limited."""
-
-    step: int
-    total_steps: int
-    epoch: int
-    loss: float
-    excerpts_per_second: float
-
-
-class Projector(nn.Module):
-    """A model as the objectives see it: views in, projections out."""
-
-    def __init__(self, model: MynaModel, patchout: Patchout) -> None:
-        super().__init__()
-        self.model = model
-        self.patchout = patchout
-
-    def forward(
-        self, views: Float[Tensor, "batch views mel_bands frames"]
-    ) -> Float[Tensor, "batch views projection_dim"]:
-        """Return the projection of every view, with patches dropped in training mode."""
-        # (batch x views, mel_bands, frames) -> (batch x views, dim)
-        embedding = self.model(views.flatten(0, 1), patchout=self.patchout)
-        projection: Tensor = self.model.project(embedding)  # (batch x views, projection_dim)
-        return projection.view(*views.shape[:2], -1)
 
 
 def train(
@@ -78,8 +46,10 @@ def train(
     shards: Path,
     out: Path,
     *,
+    init: MynaModel | None = None,
     resume: bool = False,
-    device: str = "auto",
+    hardware: Hardware | None = None,
+    wandb: str | None = None,
     report: Callable[[TrainProgress], None] | None = None,
 ) -> Path:
     """Pretrain a model; everything goes to the folder `out`.
@@ -88,95 +58,266 @@ def train(
         config: the complete run.
         shards: folder that `prepare_shards` made.
         out: folder of the run; must not hold one, or with `resume` must hold this one.
+        init: the model to go on from, whose space id ``config.init`` is; None: random weights.
         resume: go on from the newest checkpoint.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        report: told every ``log_every`` steps.
+        hardware: devices and processes; None: one, the best there is.
+        wandb: project of Weights & Biases to report to.
+        report: told every ``log_every`` steps, in the first process.
 
     Returns:
         The folder of the trained model, which `load_model` takes.
 
     Raises:
-        ConfigError: the configuration does not fit the data, or Fabric is not installed.
+        ConfigError: the configuration does not fit the data or the hardware, or a library is not
+            installed.
         ShardError: the shards are missing or damaged.
+        CheckpointError: the weights of `init` do not fit.
         TrainingError: the loss is not a number any more, or `out` does not fit `resume`.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
+        SystemExit: after SIGTERM, once a checkpoint is written.
     """
-    data = ShardSet.open(shards)
+    # Everything that can be refused is, before the first process or folder is made.
+    hardware = hardware or Hardware()
+    data = ShardSet.open(shards, verify=is_first_process())
     _check_front_end(config, data)
-    views = TwoExcerpts(config.views.num_frames)
-    batches = Batches(data, views, batch_size=config.batch_size, seed=config.seed)
-    if batches.num_dropped:
-        _log.warning(
-            "%d of %d tracks are shorter than a view of %d frames and are left out",
-            *(batches.num_dropped, len(data), views.num_frames),
-        )
-    fabric = _fabric(config, device)
-    origin = _origin(data, batches)
-    run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
-
+    trained_on, held_out = _split(config, data)
+    batches = Batches(data, config, trained_on, world=hardware.num_processes)
+    validation = (
+        Validation(data, config, config.validation, held_out) if config.validation else None
+    )
     model = MynaModel.untrained(config.architecture, seed=config.seed)
-    objectives = fabric.to_device(build_objectives(config.objectives))
-    generator = torch.Generator(device=fabric.device)
-    projector = Projector(model, RatioPatchout(config.patchout_ratio, generator)).train()
+    if init is not None:
+        fill(model, init.state_dict(), source=f"init={config.init}")
+    check_fabric()
+    check_installed(wandb)
+    origin = describe_origin(
+        data, trained_on=batches.tracks, held_out=held_out, too_short=batches.num_dropped
+    )
+    if is_first_process():
+        if batches.num_dropped:
+            _log.warning(
+                "%d of %d tracks are too short for the views and are left out",
+                *(batches.num_dropped, len(trained_on)),
+            )
+        run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
+    else:
+        run = RunFolder(out, writes=False)
+
+    fabric = launch(config, hardware)
+    batches = Batches(data, config, trained_on, rank=fabric.global_rank, world=fabric.world_size)
+    model.encoder.runtime = replace(model.encoder.runtime, recompute=config.recompute)
+    dim = config.architecture.model.projection_dim
+    objectives = build_objectives(config.objectives, dim=dim, seed=config.seed).train()
+    objectives.to(fabric.device)
+    projector = Projector(model).train()
     optimizer = build_optimizer((projector, objectives), config.optim)
     compiled = torch.compile(projector) if config.compile else projector
-    network, wrapped_optimizer = fabric.setup(compiled, optimizer)
+    network, stepper = fabric.setup(compiled, optimizer)
+    state = State(model, objectives, optimizer, _average(model, config.optim.ema_decay))
+    if resume and (saved := run.load_checkpoint()) is not None:
+        state.load(saved)
+    run.rewind(state.step)
 
-    budget = Budget.of(config.budget, steps_per_epoch=batches.steps_per_epoch)
-    step, seconds_before = 0, 0.0
-    if resume and (state := run.load_checkpoint()) is not None:
-        step, seconds_before = state["step"], state["seconds"]
-        model.load_state_dict(state["model"])
-        objectives.load_state_dict(state["objectives"])
-        optimizer.load_state_dict(state["optimizer"])
-    run.rewind(step)
-    journal = _Journal(run, config, batches, budget, report)
-    clock = _Clock(seconds_before)
+    accumulate = config.optim.accumulate
+    budget = Budget.of(config.budget, steps_per_epoch=max(1, batches.steps_per_epoch // accumulate))
+    patience = (config.validation and config.validation.patience) or math.inf
+    with ExitStack() as stack:
+        opened = open_sinks(run, config, step=state.step, wandb=wandb)
+        sinks = [stack.enter_context(closing(sink)) for sink in opened]
+        told = report if run.writes else None
+        journal = Journal(run, sinks, batches, budget, config.optim.warmup, told)
+        stream = stack.enter_context(
+            closing(batches.stream(state.step * accumulate, workers=hardware.workers))
+        )
+        request = stack.enter_context(stop_between_steps())
+        pulse = Pulse(fabric, state.seconds, request, every=config.log_every)
 
-    def save() -> None:
-        journal.flush(clock.seconds)
-        state = {
-            "step": step,
-            "seconds": clock.seconds,
-            "model": model.state_dict(),
-            "objectives": objectives.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        run.save_checkpoint(step, state, keep=config.keep_checkpoints)
+        def validate() -> bool:
+            """Measure on the held-out tracks; tell whether the loss is the lowest so far."""
+            journal.flush(pulse.seconds)
+            values: dict[str, float] = {}
+            if fabric.global_rank == 0 and validation is not None:
+                values = validation.measure(state.trained, objectives, fabric)
+            values = fabric.broadcast(values)
+            journal.add_validation(state.step, values)
+            journal.pause_ends()
+            return state.best.update(values["loss"], state.step)
 
-    with closing(batches.stream(step)) as stream, _interrupt_between_steps() as interrupted:
-        while budget.done(step, clock.seconds) < 1 and not interrupted.is_set():
-            batch = next(stream)
-            done = min(1.0, budget.done(step + 0.5, clock.seconds))
+        def save(*, is_best: bool = False) -> None:
+            journal.flush(pulse.seconds)
+            state.seconds = pulse.seconds
+            run.save_checkpoint(
+                state.step, state.to_dict(), keep=config.keep_checkpoints, is_best=is_best
+            )
+
+        saved_at = validated_at = state.step
+        while not pulse.stopped(state.step):
+            if budget.done(state.step, pulse.seconds) >= 1 or state.best.waited >= patience:
+                break
+            done = min(1.0, budget.done(state.step + 0.5, pulse.seconds))
             rate = config.optim.learning_rate * learning_rate_factor(
                 done, warmup=config.optim.warmup
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            generator.manual_seed(_seed(config.seed, _PATCHOUT, step))
-            projections = network(fabric.to_device(batch.views))
-            loss, parts = objectives(projections)
-            fabric.backward(loss)
-            gradients = [p.grad for p in projector.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-            wrapped_optimizer.step()
-            wrapped_optimizer.zero_grad()
+            taken = [next(stream) for _ in range(accumulate)]
+            outcomes = [
+                backward(
+                    fabric,
+                    network,
+                    objectives,
+                    fabric.to_device(batch.groups),
+                    micro_batch_size=config.micro_batch_size,
+                    share=1 / accumulate,
+                    sync=index == accumulate,
+                )
+                for index, batch in enumerate(taken, start=1)
+            ]
+            norm = clip_gradients((projector, objectives), config.optim.clip_norm)
+            stepper.step()
+            stepper.zero_grad()
+            if state.average is not None:
+                state.average.update_parameters(model)
 
-            step += 1
-            journal.add(_Step(step, batch, loss.detach(), norm, parts, rate))
-            if step % config.checkpoint_every == 0:
-                save()
-            elif step % config.log_every == 0:
-                journal.flush(clock.seconds)
+            state.step += 1
+            journal.add(Step(state.step, taken, outcomes, norm, rate))
+            is_best = False
+            if config.validation and state.step % config.validation.every == 0:
+                is_best, validated_at = validate(), state.step
+            if is_best or state.step % config.checkpoint_every == 0:
+                save(is_best=is_best)
+                saved_at = state.step
+            elif state.step % config.log_every == 0:
+                journal.flush(pulse.seconds)
 
-        if step % config.checkpoint_every or not step:
-            save()
-    if interrupted.is_set():
-        raise KeyboardInterrupt
-    model.provenance = origin | {"config": config.to_dict(), "steps": step}
-    model.save(run.model)
+        is_best = False
+        if config.validation and validated_at < state.step and not request:
+            is_best = validate()
+        if is_best or saved_at < state.step or not state.step:
+            save(is_best=is_best)
+        if request:
+            request.raise_it()
+
+    if run.writes:
+        if patience < math.inf and (saved := run.load_best()) is not None:
+            state.load(saved)
+        trained = state.trained.float()
+        trained.provenance = origin | {"config": config.to_dict(), "steps": state.step}
+        trained.save(run.model)
+    fabric.barrier()
     return run.model
+
+
+# --- what a run is made of -----------------------------------------------------------------------
+
+
+@dataclass
+class Best:
+    """The lowest validation loss so far, and how many validations it has stood."""
+
+    loss: float = math.inf
+    step: int = 0
+    waited: int = 0
+
+    def update(self, loss: float, step: int) -> bool:
+        """Take a validation loss; return whether it is the lowest so far."""
+        is_best = loss < self.loss
+        if is_best:
+            self.loss, self.step, self.waited = loss, step, 0
+        else:
+            self.waited += 1
+        return is_best
+
+
+@dataclass
+class State:
+    """Everything of a run that changes, and so everything a checkpoint holds."""
+
+    model: MynaModel
+    objectives: WeightedSum
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
+    best: Best = field(default_factory=Best)
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def trained(self) -> MynaModel:
+        """The model that a run gives: the average where there is one."""
+        return self.model if self.average is None else cast(MynaModel, self.average.module)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tensors and plain data."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": asdict(self.best),
+            "model": self.model.state_dict(),
+            "objectives": self.objectives.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.best = Best(**saved["best"])
+        self.model.load_state_dict(saved["model"])
+        self.objectives.load_state_dict(saved["objectives"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+
+
+class Pulse:
+    """What all processes must decide alike: how long the run has taken, and whether to stop.
+
+    One process asks its own clock and its own signals. Several agree every few steps, because
+    each agreement stalls a GPU.
+    """
+
+    def __init__(self, fabric: Any, before: float, request: StopRequest, *, every: int) -> None:
+        self._fabric = fabric
+        self._request = request
+        self._every = every
+        self._clock = Clock(before)
+        self._agreed = before
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included, as all processes see them."""
+        return self._clock.seconds if self._fabric.world_size == 1 else self._agreed
+
+    def stopped(self, step: int) -> bool:
+        """Tell whether any process was asked to stop."""
+        if self._fabric.world_size > 1:
+            if step % self._every:
+                return False
+            seconds, signum = self._fabric.broadcast((self._clock.seconds, self._request.signum))
+            self._agreed = seconds
+            mine = self._request.signum or 0
+            anyone = self._fabric.all_reduce(torch.tensor(float(mine)), reduce_op="max")
+            self._request.signum = signum or int(anyone) or None
+        return bool(self._request)
+
+
+class Clock:
+    """Seconds of training, those before a resume included."""
+
+    def __init__(self, before: float) -> None:
+        self._start = time.perf_counter() - before
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self._start
+
+
+def _average(model: MynaModel, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 # --- before the first step -----------------------------------------------------------------------
@@ -191,174 +332,8 @@ def _check_front_end(config: RunConfig, data: ShardSet) -> None:
         )
 
 
-def _fabric(config: RunConfig, device: str) -> Any:
-    # An extra, so that reading and embedding music does not need it.
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise ConfigError(
-            "lightning-fabric is not installed, and pretraining needs it; "
-            "run: pip install 'myna-rpe[train]'"
-        ) from error
-    # It announces itself on stderr, between the progress.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(
-        accelerator=device,
-        devices=1,
-        precision="bf16-mixed" if config.precision == "bf16-mixed" else "32-true",
-    )
-    fabric.launch()
-    return fabric
-
-
-def _origin(data: ShardSet, batches: Batches) -> dict[str, Any]:
-    """Return where a run comes from, as JSON data."""
-    frames = sum(track.frames for track in data.tracks)
-    return {
-        "versions": {
-            "myna-rpe": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "git_commit": _git_commit(),
-        "data": {
-            "fingerprint": data.fingerprint,
-            "tracks": len(batches.tracks),
-            "too_short": batches.num_dropped,
-            "hours": round(frames / data.front_end.frame_rate / 3600, 3),
-            "storage": data.settings.storage,
-        },
-    }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of this code where it runs from a repository, "+" if it was changed."""
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # a virtual environment inside one is not it
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _seed(*words: int) -> int:
-    """Return a 63-bit seed, independent for every sequence of words."""
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
-
-
-# --- during it -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What is known of a step before its numbers have left the device."""
-
-    step: int
-    batch: Batch
-    loss: Tensor
-    gradient_norm: Tensor
-    parts: dict[str, Tensor]
-    learning_rate: float
-
-
-class _Clock:
-    """Seconds of training, those before a resume included."""
-
-    def __init__(self, before: float) -> None:
-        self._start = time.perf_counter() - before
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._start
-
-
-@dataclass
-class _Journal:
-    """Collects steps and writes them several at a time, because each reading stalls a GPU.
-
-    A loss that is not a number is found here, and always before the next checkpoint.
-    """
-
-    run: RunFolder
-    config: RunConfig
-    batches: Batches
-    budget: Budget
-    report: Callable[[TrainProgress], None] | None
-    steps: list[_Step] = field(default_factory=list)
-    since: float = field(default_factory=time.perf_counter)
-
-    def add(self, step: _Step) -> None:
-        self.steps.append(step)
-
-    def flush(self, seconds: float) -> None:
-        """Check, write and report the collected steps; `seconds` are those of the whole run."""
-        if not self.steps:
-            return
-        rows = [self._row(step) for step in self.steps]
-        last = rows[-1]
-        excerpts = len(rows) * self.config.batch_size * self.batches.views.num_views
-        now = time.perf_counter()
-        last["excerpts_per_second"] = round(excerpts / (now - self.since), 2)
-        last["seconds"] = round(seconds, 3)
-        self.since = now
-        for index, row in enumerate(rows):
-            if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
-                self.run.log(rows[:index])
-                self._stop(self.steps[index], row)
-        self.run.log(rows)
-        self.steps.clear()
-        if self.report:
-            total = self.budget.total_steps
-            done = self.budget.done(last["step"], seconds)
-            if self.budget.total_seconds:
-                total = max(last["step"], round(last["step"] / done))
-            assert total is not None
-            self.report(
-                TrainProgress(
-                    last["step"], total, last["epoch"], last["loss"], last["excerpts_per_second"]
-                )
-            )
-
-    def _row(self, step: _Step) -> dict[str, Any]:
-        return {
-            "step": step.step,
-            "epoch": (step.step - 1) // self.batches.steps_per_epoch,
-            "loss": step.loss.item(),
-            **{name: part.item() for name, part in step.parts.items()},
-            "gradient_norm": step.gradient_norm.item(),
-            "learning_rate": step.learning_rate,
-        }
-
-    def _stop(self, step: _Step, row: dict[str, Any]) -> None:
-        ids = ", ".join(self.batches.shards.tracks[track].id for track in step.batch.tracks[:8])
-        more = ", ..." if len(step.batch.tracks) > 8 else ""
-        raise TrainingError(
-            f"loss={row['loss']} with gradient_norm={row['gradient_norm']} at step={step.step} is "
-            f"not a finite number (tracks {ids}{more}); lower optim.learning_rate or mend those "
-            f"tracks, the last good checkpoint is {self.run.last_good}"
-        )
-
-
-@contextmanager
-def _interrupt_between_steps() -> Iterator[threading.Event]:
-    """Let Ctrl-C end the run after the current step; a second one ends it at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread may handle signals
-        return
-
-    def handle(signum: int, frame: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _split(config: RunConfig, data: ShardSet) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the tracks to train on and those to measure on; what is marked as test is neither."""
+    if config.validation is not None:
+        return hold_out(data.tracks, config.validation.share, config.seed)
+    return trainable(data.tracks), ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import BudgetConfig, OptimConfig
 
@@ -42,6 +42,21 @@ def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
+
+
+def clip_gradients(modules: Iterable[nn.Module], max_norm: float | None) -> Tensor:
+    """Shorten the gradient of all modules together to at most `max_norm`; return its length before.
+
+    Args:
+        modules: with gradients.
+        max_norm: None: leave it as it is.
+    """
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if max_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
 
 
 def learning_rate_factor(done: float, *, warmup: float) -> float:

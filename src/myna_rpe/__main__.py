@@ -1,0 +1,5 @@
+"""``python -m myna_rpe`` is the command `myna`."""
+
+from .cli import main
+
+main()

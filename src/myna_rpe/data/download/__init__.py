@@ -1,0 +1,9 @@
+"""Data sets over HTTP: `http` fetches files, `archives` verifies and unpacks, then the data sets.
+
+Not imported by `myna_rpe.data`: only who downloads needs a network library.
+"""
+
+from .archives import DownloadReport, Plan, Progress
+from .mtg_jamendo import AUDIO_URL, QUALITIES, download_mtg_jamendo
+
+__all__ = ["AUDIO_URL", "QUALITIES", "DownloadReport", "Plan", "Progress", "download_mtg_jamendo"]

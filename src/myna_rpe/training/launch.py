@@ -1,0 +1,95 @@
+"""Devices and processes: one command for one CPU, one GPU or many machines.
+
+Lightning Fabric places the run. Several processes are started by Fabric itself (``devices``), or
+by `torchrun` or a cluster's scheduler, whose numbers are then taken from the environment.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from ..config import RunConfig
+from ..errors import ConfigError
+
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "bf16-true"]] = {
+    "fp32": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "bf16": "bf16-true",
+}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run takes place; nothing here changes what is computed.
+
+    ``device``: ``auto``, ``cpu`` or ``cuda``. ``devices``: processes on each of ``nodes`` machines,
+    one per GPU. ``workers``: further processes that read batches; 0: a thread.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"device={self.device!r} is unknown; use auto, cpu or cuda.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device='cuda' is not there; use device='cpu' or 'auto'.")
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} run nothing; use at least 1.")
+        if self.workers < 0:
+            raise ConfigError(f"workers={self.workers} is no number of processes; use 0 or more.")
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Processes per machine, and machines: those of `torchrun` where it started this one."""
+        if "LOCAL_WORLD_SIZE" in os.environ and "WORLD_SIZE" in os.environ:
+            local = int(os.environ["LOCAL_WORLD_SIZE"])
+            return local, int(os.environ["WORLD_SIZE"]) // local
+        return self.devices, self.nodes
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of the run, over all machines."""
+        devices, nodes = self.counts
+        return devices * nodes
+
+
+def check_fabric() -> None:
+    """Refuse to go on without Fabric.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    # An extra, so that reading and embedding music does not need it.
+    try:
+        import lightning_fabric  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "lightning-fabric is not installed, and pretraining needs it; "
+            "run: pip install 'myna-rpe[train]'"
+        ) from error
+    # It announces itself on stderr, between the progress.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def launch(config: RunConfig, hardware: Hardware) -> Any:
+    """Return a Fabric whose processes are all running."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    devices, nodes = hardware.counts
+    fabric = Fabric(
+        accelerator=hardware.device,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=DDPStrategy() if devices * nodes > 1 else "auto",
+        precision=_PRECISIONS[config.precision],
+    )
+    fabric.launch()
+    return fabric
