@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from myna_rpe.cli import app
-from myna_rpe.config import RunConfig
+from myna_rpe.config import FRONT_ENDS, Architecture, ModelConfig, RunConfig
 from myna_rpe.data import Folder, prepare_shards
-from myna_rpe.errors import ConfigError
+from myna_rpe.errors import CheckpointError, ConfigError, TrainingError
+from myna_rpe.model.checkpoint import MynaModel
 from myna_rpe.recipes import RECIPES, smoke
 
 from ..synthetic_music import write_album
@@ -56,13 +57,55 @@ def test_settings_reach_the_run_and_resume_goes_on(shards, tmp_path):
     assert pretrain(*arguments, "--resume").exit_code == 0
 
 
+def test_it_goes_on_from_another_models_weights_and_architecture(shards, tmp_path):
+    first = tmp_path / "first"
+    rope = 'architecture.model.positions=[{"name": "rope-2d"}]'
+    settings = ["--set", "budget.max_steps=3"]
+    arguments = ["smoke", "--data", shards, *settings]
+    assert pretrain(*arguments, "--out", first, "--set", rope).exit_code == 0
+    second = tmp_path / "second"
+    result = pretrain(*arguments, "--out", second, "--init", first / "model")
+    assert result.exit_code == 0, result.exception
+    config = json.loads((second / "config.json").read_text())
+    given = MynaModel.load(first / "model")
+    assert config["init"] == given.space_id
+    assert config["architecture"] == given.architecture.to_dict()
+    # Resuming needs the same start, or says what differs.
+    assert (
+        pretrain(*arguments, "--out", second, "--init", first / "model", "--resume").exit_code == 0
+    )
+    result = pretrain(*arguments, "--out", second, "--resume")
+    assert isinstance(result.exception, TrainingError)
+    assert f"init: {given.space_id} -> None" in str(result.exception)
+
+
+def test_a_model_that_does_not_exist_is_refused(shards, tmp_path):
+    result = pretrain("smoke", "--data", shards, "--out", tmp_path / "run", "--init", "tiny-16k")
+    assert isinstance(result.exception, CheckpointError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_another_front_end_is_refused_with_the_difference(shards, tmp_path):
+    model = ModelConfig(dim=32, depth=1, heads=2, head_dim=16, mlp_dim=64)
+    other = Architecture(model=model, front_end=FRONT_ENDS["rpe-44k"])
+    MynaModel.untrained(other).save(tmp_path / "model")
+    result = pretrain(
+        "smoke", "--data", shards, "--out", tmp_path / "run", "--init", tmp_path / "model"
+    )
+    assert isinstance(result.exception, ConfigError)
+    assert "sample_rate is 16000, not 44100" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["smok"], "did you mean 'smoke'"),
         (["smoke", "--set", "optim.lr=1"], "unknown"),
         (["smoke", "--set", "batch_size=many"], "batch_size"),
-        (["smoke", "--set", "patchout_ratio=1"], "patchout_ratio"),
+        (["smoke", "--set", "patchout.ratio=1"], "RatioPatchoutConfig"),
+        (["smoke", "--set", 'views={"name": "excerps"}'], "did you mean 'excerpts'"),
+        (["smoke", "--set", "objectives.info_nce=null"], "leaves nothing to minimise"),
+        (["smoke", "--set", "views.min_gap=1", "--set", "views.min_overlap=1"], "contradict"),
         (["smoke", "--set", "batch_size"], "write it as a.b=value"),
     ],
 )

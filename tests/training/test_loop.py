@@ -449,6 +449,20 @@ def test_every_objective_resumes_to_the_same_bits(shards, run, tmp_path):
 # --- validation ----------------------------------------------------------------------------------
 
 
+def test_a_collapse_is_warned_of_once_with_its_cause(shards, run, caplog):
+    # All attraction: the contrast hardly counts.
+    objectives = {
+        "info_nce": {"weight": 1e-6},
+        "hull_combination": {"weight": 10.0},
+    }
+    chosen = config("budget.max_steps=60", "log_every=2", "optim.learning_rate=0.01")
+    train(RunConfig.from_dict(chosen.to_dict() | {"objectives": objectives}), shards, run)
+    messages = [record.getMessage() for record in caplog.records]
+    warnings = [message for message in messages if "uniformity near 0" in message]
+    assert len(warnings) == 1
+    assert "hull_combination" in warnings[0]
+
+
 @pytest.fixture
 def artists(tmp_path) -> Path:
     """Twelve artists of two tracks each, told apart by their folders."""
@@ -601,3 +615,12 @@ def test_a_batch_that_processes_cannot_share_is_refused_before_they_start(shards
     with pytest.raises(ConfigError, match="batch_size=4 cannot be shared evenly by 3 processes"):
         train(config(), shards, run, hardware=Hardware("cpu", devices=3))
     assert not run.exists()
+
+
+def test_processes_that_do_not_share_the_folder_are_refused(tmp_path):
+    class Elsewhere:
+        def broadcast(self, step: int) -> int:
+            return 8
+
+    with pytest.raises(TrainingError, match="use a folder that all machines share"):
+        loop._check_same_step(Elsewhere(), 0, tmp_path)

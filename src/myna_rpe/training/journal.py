@@ -24,6 +24,9 @@ from .step import Outcome
 
 _log = logging.getLogger(__name__)
 
+# A batch may look collapsed by chance, a run for so many readings does not.
+_READINGS = 5
+
 
 @dataclass(frozen=True)
 class TrainProgress:
@@ -38,12 +41,14 @@ class TrainProgress:
 
 
 @dataclass(frozen=True)
-class Step:
+class _Step:
     """What is known of a step before its numbers have left the device."""
 
     step: int
-    batches: Sequence[Batch]
-    outcomes: Sequence[Outcome]
+    tracks: tuple[int, ...]
+    tokens: int
+    losses: list[Tensor]
+    parts: list[dict[str, Tensor]]
     gradient_norm: Tensor
     learning_rate: float
 
@@ -69,13 +74,36 @@ class Journal:
     warmup: float
     report: Callable[[TrainProgress], None] | None
     validation_loss: float | None = None
-    _steps: list[Step] = field(default_factory=list)
+    _steps: list[_Step] = field(default_factory=list)
+    _projections: Tensor | None = None
     _since: float = field(default_factory=time.perf_counter)
+    _cause: str | None = None
+    _readings: int = 0
     _warned: set[str] = field(default_factory=set)
 
-    def add(self, step: Step) -> None:
-        """Note a step."""
-        self._steps.append(step)
+    def add(
+        self,
+        step: int,
+        batches: Sequence[Batch],
+        outcomes: Sequence[Outcome],
+        *,
+        gradient_norm: Tensor,
+        learning_rate: float,
+    ) -> None:
+        """Note a step, counted from 1; of its batches only what a line holds is kept."""
+        tokens = (group.patches[0].time.shape[1] for group in batches[-1].groups)
+        self._projections = outcomes[-1].projections
+        self._steps.append(
+            _Step(
+                step=step,
+                tracks=tuple(track for batch in batches for track in batch.tracks),
+                tokens=max(tokens),
+                losses=[outcome.loss for outcome in outcomes],
+                parts=[outcome.parts for outcome in outcomes],
+                gradient_norm=gradient_norm,
+                learning_rate=learning_rate,
+            )
+        )
 
     def flush(self, seconds: float) -> None:
         """Check, write and report the noted steps; `seconds` are those of the whole run.
@@ -83,7 +111,7 @@ class Journal:
         Raises:
             TrainingError: a loss or gradient is not a finite number.
         """
-        if not self._steps:
+        if not self._steps or self._projections is None:
             return
         rows: list[dict[str, Any]] = []
         for step in self._steps:
@@ -92,29 +120,25 @@ class Journal:
                 self._write(rows)
                 self._stop(step, row)
             rows.append(row)
-        newest, last = self._steps[-1], rows[-1]
-        views = sum(o.projections.shape[0] * o.projections.shape[1] for o in newest.outcomes)
-        last["excerpts_per_second"] = round(
-            len(rows) * views / (time.perf_counter() - self._since), 2
-        )
+        last = rows[-1]
+        num_tracks, num_views, _ = self._projections.shape  # of all processes
+        views = num_tracks * num_views * len(self._steps[-1].losses) * len(rows)
+        last["excerpts_per_second"] = round(views / (time.perf_counter() - self._since), 2)
         last["seconds"] = round(seconds, 3)
-        health = measure_health(newest.outcomes[-1].projections)
+        health = measure_health(self._projections)
         last |= {f"health/{name}": value for name, value in health.items()}
         self._write(rows)
         if self.budget.done(last["step"], seconds) > self.warmup:
             self._watch(diagnose(health), last["step"])
         self._steps.clear()
-        self.pause_ends()
+        self._since = time.perf_counter()
         if self.report:
             self.report(self._progress(last, seconds))
 
-    def pause_ends(self) -> None:
-        """Start to measure the speed anew."""
-        self._since = time.perf_counter()
-
     def add_validation(self, step: int, values: dict[str, float]) -> None:
-        """Write what was measured on held-out tracks."""
+        """Write what was measured on held-out tracks after a step."""
         self.validation_loss = values["loss"]
+        self._since = time.perf_counter()  # measuring is not training
         self.run.log_validation({"step": step, **values})
         for sink in self.sinks:
             sink.write(step, {f"validation/{name}": value for name, value in values.items()})
@@ -127,23 +151,25 @@ class Journal:
                 sink.write(row["step"], values)
 
     def _watch(self, cause: str | None, step: int) -> None:
-        # Once is enough for the same cause.
-        if self.run.writes and cause and cause not in self._warned:
+        """Warn, once, of what has been wrong for several readings in a row."""
+        self._readings = self._readings + 1 if cause == self._cause else 1
+        self._cause = cause
+        if cause and self._readings == _READINGS and cause not in self._warned:
             self._warned.add(cause)
-            _log.warning("step %d: %s", step, cause)
+            if self.run.writes:
+                _log.warning("step %d: %s", step, cause)
 
-    def _row(self, step: Step) -> dict[str, Any]:
-        count = len(step.outcomes)
-        names = step.outcomes[0].parts
-        tokens = [group.patches[0].time.shape[1] for group in step.batches[-1].groups]
+    def _row(self, step: _Step) -> dict[str, Any]:
+        count = len(step.losses)
+        names = step.parts[0]
         return {
             "step": step.step,
             "epoch": (step.step * count - 1) // self.source.steps_per_epoch,
-            "loss": sum(o.loss.item() for o in step.outcomes) / count,
-            **{name: sum(o.parts[name].item() for o in step.outcomes) / count for name in names},
+            "loss": sum(loss.item() for loss in step.losses) / count,
+            **{name: sum(parts[name].item() for parts in step.parts) / count for name in names},
             "gradient_norm": step.gradient_norm.item(),
             "learning_rate": step.learning_rate,
-            "tokens": max(tokens),
+            "tokens": step.tokens,
         }
 
     def _progress(self, last: dict[str, Any], seconds: float) -> TrainProgress:
@@ -160,10 +186,9 @@ class Journal:
             validation_loss=self.validation_loss,
         )
 
-    def _stop(self, step: Step, row: dict[str, Any]) -> None:
-        tracks = [track for batch in step.batches for track in batch.tracks]
-        ids = ", ".join(self.source.shards.tracks[track].id for track in tracks[:8])
-        more = ", ..." if len(tracks) > 8 else ""
+    def _stop(self, step: _Step, row: dict[str, Any]) -> None:
+        ids = ", ".join(self.source.shards.tracks[track].id for track in step.tracks[:8])
+        more = ", ..." if len(step.tracks) > 8 else ""
         raise TrainingError(
             f"loss={row['loss']} with gradient_norm={row['gradient_norm']} at step={step.step} is "
             f"not a finite number (tracks {ids}{more}); lower optim.learning_rate or mend those "

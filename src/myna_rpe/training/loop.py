@@ -24,18 +24,18 @@ from ..config import RunConfig, differences
 from ..data.batches import Batches
 from ..data.shards import ShardSet
 from ..data.splits import hold_out, trainable
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from ..model.checkpoint import MynaModel, fill
 from ..objectives import WeightedSum, build_objectives
 from ..processes import is_first_process
-from .journal import Journal, Step, TrainProgress
+from .journal import Journal, TrainProgress
 from .launch import Hardware, check_fabric, launch
-from .optim import Budget, build_optimizer, clip_gradients, learning_rate_factor
+from .optim import Budget, build_optimizer, clip_gradients, learning_rate_factor, set_learning_rate
 from .origin import describe_origin
 from .run_folder import RunFolder
 from .signals import StopRequest, stop_between_steps
 from .sinks import check_installed, open_sinks
-from .step import Projector, backward
+from .step import Projector, backward_all
 from .validation import Validation
 
 _log = logging.getLogger(__name__)
@@ -76,35 +76,13 @@ def train(
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
         SystemExit: after SIGTERM, once a checkpoint is written.
     """
-    # Everything that can be refused is, before the first process or folder is made.
     hardware = hardware or Hardware()
-    data = ShardSet.open(shards, verify=is_first_process())
-    _check_front_end(config, data)
-    trained_on, held_out = _split(config, data)
-    batches = Batches(data, config, trained_on, world=hardware.num_processes)
-    validation = (
-        Validation(data, config, config.validation, held_out) if config.validation else None
-    )
-    model = MynaModel.untrained(config.architecture, seed=config.seed)
-    if init is not None:
-        fill(model, init.state_dict(), source=f"init={config.init}")
-    check_fabric()
-    check_installed(wandb)
-    origin = describe_origin(
-        data, trained_on=batches.tracks, held_out=held_out, too_short=batches.num_dropped
-    )
-    if is_first_process():
-        if batches.num_dropped:
-            _log.warning(
-                "%d of %d tracks are too short for the views and are left out",
-                *(batches.num_dropped, len(trained_on)),
-            )
-        run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
-    else:
-        run = RunFolder(out, writes=False)
+    plan = _plan(config, shards, out, init=init, resume=resume, hardware=hardware, wandb=wandb)
+    run, model = plan.run, plan.model
 
     fabric = launch(config, hardware)
-    batches = Batches(data, config, trained_on, rank=fabric.global_rank, world=fabric.world_size)
+    ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
+    batches = Batches(plan.data, config, plan.trained_on, **ranks)
     model.encoder.runtime = replace(model.encoder.runtime, recompute=config.recompute)
     dim = config.architecture.model.projection_dim
     objectives = build_objectives(config.objectives, dim=dim, seed=config.seed).train()
@@ -117,6 +95,7 @@ def train(
     if resume and (saved := run.load_checkpoint()) is not None:
         state.load(saved)
     run.rewind(state.step)
+    _check_same_step(fabric, state.step, out)
 
     accumulate = config.optim.accumulate
     budget = Budget.of(config.budget, steps_per_epoch=max(1, batches.steps_per_epoch // accumulate))
@@ -124,56 +103,41 @@ def train(
     with ExitStack() as stack:
         opened = open_sinks(run, config, step=state.step, wandb=wandb)
         sinks = [stack.enter_context(closing(sink)) for sink in opened]
-        told = report if run.writes else None
-        journal = Journal(run, sinks, batches, budget, config.optim.warmup, told)
-        stream = stack.enter_context(
-            closing(batches.stream(state.step * accumulate, workers=hardware.workers))
-        )
+        stream = batches.stream(state.step * accumulate, workers=hardware.workers)
+        stack.enter_context(closing(stream))
         request = stack.enter_context(stop_between_steps())
         pulse = Pulse(fabric, state.seconds, request, every=config.log_every)
+        told = report if run.writes else None
+        journal = Journal(run, sinks, batches, budget, config.optim.warmup, told)
 
         def validate() -> bool:
             """Measure on the held-out tracks; tell whether the loss is the lowest so far."""
             journal.flush(pulse.seconds)
             values: dict[str, float] = {}
-            if fabric.global_rank == 0 and validation is not None:
-                values = validation.measure(state.trained, objectives, fabric)
+            if fabric.global_rank == 0 and plan.validation is not None:
+                values = plan.validation.measure(state.trained, objectives, fabric)
             values = fabric.broadcast(values)
             journal.add_validation(state.step, values)
-            journal.pause_ends()
+            state.validated_at = state.step
             return state.best.update(values["loss"], state.step)
 
         def save(*, is_best: bool = False) -> None:
             journal.flush(pulse.seconds)
-            state.seconds = pulse.seconds
-            run.save_checkpoint(
-                state.step, state.to_dict(), keep=config.keep_checkpoints, is_best=is_best
-            )
+            state.seconds, state.saved_at = pulse.seconds, state.step
+            saved = state.to_dict()
+            run.save_checkpoint(state.step, saved, keep=config.keep_checkpoints, is_best=is_best)
 
-        saved_at = validated_at = state.step
         while not pulse.stopped(state.step):
             if budget.done(state.step, pulse.seconds) >= 1 or state.best.waited >= patience:
                 break
             done = min(1.0, budget.done(state.step + 0.5, pulse.seconds))
-            rate = config.optim.learning_rate * learning_rate_factor(
-                done, warmup=config.optim.warmup
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            factor = learning_rate_factor(done, warmup=config.optim.warmup)
+            rate = set_learning_rate(optimizer, factor * config.optim.learning_rate)
 
             taken = [next(stream) for _ in range(accumulate)]
-            outcomes = [
-                backward(
-                    fabric,
-                    network,
-                    objectives,
-                    fabric.to_device(batch.groups),
-                    micro_batch_size=config.micro_batch_size,
-                    share=1 / accumulate,
-                    sync=index == accumulate,
-                )
-                for index, batch in enumerate(taken, start=1)
-            ]
+            groups = [fabric.to_device(batch.groups) for batch in taken]
+            micro = config.micro_batch_size
+            outcomes = backward_all(fabric, network, objectives, groups, micro_batch_size=micro)
             norm = clip_gradients((projector, objectives), config.optim.clip_norm)
             stepper.step()
             stepper.zero_grad()
@@ -181,21 +145,19 @@ def train(
                 state.average.update_parameters(model)
 
             state.step += 1
-            journal.add(Step(state.step, taken, outcomes, norm, rate))
-            is_best = False
-            if config.validation and state.step % config.validation.every == 0:
-                is_best, validated_at = validate(), state.step
-            if is_best or state.step % config.checkpoint_every == 0:
-                save(is_best=is_best)
-                saved_at = state.step
+            journal.add(state.step, taken, outcomes, gradient_norm=norm, learning_rate=rate)
+            if config.validation and state.step % config.validation.every == 0 and validate():
+                save(is_best=True)
+            elif state.step % config.checkpoint_every == 0:
+                save()
             elif state.step % config.log_every == 0:
                 journal.flush(pulse.seconds)
 
-        is_best = False
-        if config.validation and validated_at < state.step and not request:
-            is_best = validate()
-        if is_best or saved_at < state.step or not state.step:
-            save(is_best=is_best)
+        unmeasured = config.validation and state.validated_at < state.step
+        if unmeasured and not request and validate():
+            save(is_best=True)
+        if state.saved_at < state.step or not state.step:
+            save()
         if request:
             request.raise_it()
 
@@ -203,10 +165,86 @@ def train(
         if patience < math.inf and (saved := run.load_best()) is not None:
             state.load(saved)
         trained = state.trained.float()
-        trained.provenance = origin | {"config": config.to_dict(), "steps": state.step}
+        trained.provenance = plan.origin | {"config": config.to_dict(), "steps": state.step}
         trained.save(run.model)
     fabric.barrier()
     return run.model
+
+
+# --- before the first step -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that nothing refuses any more: data, first weights, where it comes from and goes."""
+
+    data: ShardSet
+    trained_on: Sequence[int]
+    validation: Validation | None
+    model: MynaModel
+    origin: dict[str, Any]
+    run: RunFolder
+
+
+def _plan(
+    config: RunConfig,
+    shards: Path,
+    out: Path,
+    *,
+    init: MynaModel | None,
+    resume: bool,
+    hardware: Hardware,
+    wandb: str | None,
+) -> Plan:
+    """Return what a run starts from; all that can be refused is refused before it has a folder."""
+    data = ShardSet.open(shards, verify=is_first_process())
+    _check_front_end(config, data)
+    trained_on, held_out = _split(config, data)
+    batches = Batches(data, config, trained_on, world=hardware.num_processes)
+    validation = None
+    if config.validation is not None:
+        validation = Validation(data, config, config.validation, held_out)
+    model = MynaModel.untrained(config.architecture, seed=config.seed)
+    if init is not None:
+        fill(model, init.state_dict(), source=f"init={config.init}")
+    check_fabric()
+    check_installed(wandb)
+    dropped = batches.num_dropped
+    origin = describe_origin(data, trained_on=batches.tracks, held_out=held_out, too_short=dropped)
+    if not is_first_process():
+        return Plan(data, trained_on, validation, model, origin, RunFolder(out, writes=False))
+    if dropped:
+        _log.warning(
+            "%d of %d tracks are too short for the views and are left out",
+            *(dropped, len(trained_on)),
+        )
+    run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
+    return Plan(data, trained_on, validation, model, origin, run)
+
+
+def _check_front_end(config: RunConfig, data: ShardSet) -> None:
+    if changed := differences(data.front_end, config.architecture.front_end):
+        words = ", ".join(f"{key} is {old}, not {new}" for key, (old, new) in changed.items())
+        raise ConfigError(
+            f"shards={data.folder} were prepared for another front end than the model's ({words}); "
+            "prepare them again with the model's, or choose a model of theirs."
+        )
+
+
+def _split(config: RunConfig, data: ShardSet) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the tracks to train on and those to measure on; what is marked as test is neither."""
+    if config.validation is not None:
+        return hold_out(data.tracks, config.validation.share, config.seed)
+    return trainable(data.tracks), ()
+
+
+def _check_same_step(fabric: Any, step: int, out: Path) -> None:
+    first = fabric.broadcast(step)
+    if first != step:
+        raise TrainingError(
+            f"out={out} is at step={step} on this machine and at step={first} on the first one; "
+            "use a folder that all machines share."
+        )
 
 
 # --- what a run is made of -----------------------------------------------------------------------
@@ -241,6 +279,8 @@ class State:
     best: Best = field(default_factory=Best)
     step: int = 0
     seconds: float = 0.0
+    validated_at: int = 0
+    saved_at: int = 0
 
     @property
     def trained(self) -> MynaModel:
@@ -252,6 +292,7 @@ class State:
         return {
             "step": self.step,
             "seconds": self.seconds,
+            "validated_at": self.validated_at,
             "best": asdict(self.best),
             "model": self.model.state_dict(),
             "objectives": self.objectives.state_dict(),
@@ -261,7 +302,8 @@ class State:
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take over what `to_dict` returned."""
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.step = self.saved_at = saved["step"]
+        self.seconds, self.validated_at = saved["seconds"], saved["validated_at"]
         self.best = Best(**saved["best"])
         self.model.load_state_dict(saved["model"])
         self.objectives.load_state_dict(saved["objectives"])
@@ -318,22 +360,3 @@ def _average(model: MynaModel, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-
-# --- before the first step -----------------------------------------------------------------------
-
-
-def _check_front_end(config: RunConfig, data: ShardSet) -> None:
-    if changed := differences(data.front_end, config.architecture.front_end):
-        words = ", ".join(f"{key} is {old}, not {new}" for key, (old, new) in changed.items())
-        raise ConfigError(
-            f"shards={data.folder} were prepared for another front end than the model's ({words}); "
-            "prepare them again with the model's, or choose a model of theirs."
-        )
-
-
-def _split(config: RunConfig, data: ShardSet) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the tracks to train on and those to measure on; what is marked as test is neither."""
-    if config.validation is not None:
-        return hold_out(data.tracks, config.validation.share, config.seed)
-    return trainable(data.tracks), ()

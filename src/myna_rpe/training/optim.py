@@ -78,6 +78,13 @@ def learning_rate_factor(done: float, *, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
+    """Give all parameters this learning rate; return it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
 @dataclass(frozen=True)
 class Budget:
     """How much of a run is done: the larger of the shares of its steps and of its time."""

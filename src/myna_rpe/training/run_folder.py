@@ -169,9 +169,16 @@ class RunFolder:
                 file.writelines(kept)
 
     def _append(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
-        if self.writes:
+        if not self.writes:
+            return
+        try:
             with path.open("a", encoding="ascii") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
+        except OSError as error:
+            raise TrainingError(
+                f"metrics={path} could not be written: {error.strerror or error}; mend that and go "
+                f"on from {self.last_good} with --resume."
+            ) from error
 
 
 def _load(path: Path) -> dict[str, Any]:

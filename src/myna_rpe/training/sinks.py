@@ -1,12 +1,15 @@
 """Where metrics go beside the run's own JSON lines: TensorBoard, and Weights & Biases."""
 
 import importlib.util
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from .run_folder import RunFolder
 
 
@@ -53,26 +56,59 @@ def open_sinks(
 
 
 class TensorBoardSink:
-    """Event files below a folder; a resumed run hides what it will write again.
+    """An event file below a folder; a resumed run hides what it will write again.
+
+    Events are written by the caller's thread, unlike those of TensorBoard's own writer, so that a
+    full disk is an error like any other.
 
     Args:
         folder: of the event files.
         step: the last step that counts.
+
+    Raises:
+        TrainingError: the disk refuses, here or later.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._event, self._summary = Event, Summary
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
+        with self._writing():
+            folder.mkdir(exist_ok=True)
+            self._file = self._path.open("wb")
+            self._records = RecordWriter(self._file)
+            self._write(file_version="brain.Event:2")
+            self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Take the numbers of a step, by name."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        pairs = values.items()
+        scalars = [self._summary.Value(tag=name, simple_value=value) for name, value in pairs]
+        with self._writing():
+            self._write(step=step, summary=self._summary(value=scalars))
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        with self._writing():
+            self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        event = self._event(wall_time=time.time(), **fields)
+        self._records.write(event.SerializeToString())
+        self._file.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"tensorboard={self._path} could not be written: {error.strerror or error}; mend "
+                "that and go on with --resume."
+            ) from error
 
 
 class WandbSink:

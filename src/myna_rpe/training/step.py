@@ -10,7 +10,7 @@ Shapes: projections (batch, views, projection_dim).
 Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +50,30 @@ class Outcome:
     loss: Float[Tensor, ""]
     parts: dict[str, Tensor]
     projections: Float[Tensor, "batch views projection_dim"]
+
+
+def backward_all(
+    fabric: Any,
+    network: nn.Module,
+    objectives: nn.Module,
+    batches: Sequence[Groups],
+    *,
+    micro_batch_size: int | None = None,
+) -> list[Outcome]:
+    """Add the mean gradient of several batches, each with its own negatives: see `backward`."""
+    last = len(batches) - 1
+    return [
+        backward(
+            fabric,
+            network,
+            objectives,
+            groups,
+            micro_batch_size=micro_batch_size,
+            share=1 / len(batches),
+            sync=index == last,
+        )
+        for index, groups in enumerate(batches)
+    ]
 
 
 def backward(
