@@ -3,9 +3,9 @@
 A recipe's docstring is its science: the command, the hardware, the time, what was measured.
 Start from one and change what you need: ``myna pretrain tiny ... --set optim.learning_rate=1e-3``.
 
-`paper_2d_alibi` and `paper_1d_alibi` are Phillips & Koh 2026. `rope_2d`, `sinusoidal` and `none`
-change its positions alone; `variable_length`, `global_local` and `whole_track` its views; `kmeans`
-and `convex_hull` its objective. None of these has been run to its end by this project: they need
+`paper-2d-alibi` and `paper-1d-alibi` are Phillips & Koh 2026. `rope-2d`, `sinusoidal` and `none`
+change its positions alone; `variable-length`, `global-local` and `whole-track` its views; `kmeans`
+and `convex-hull` its objective. None of these has been run to its end by this project: they need
 MTG-Jamendo and GPUs. `tiny`, `demo` and `smoke` are for a CPU.
 """
 
@@ -56,28 +56,28 @@ def paper_1d_alibi() -> RunConfig:
     """Phillips & Koh 2026 with 1D ALiBi along time and a learned embedding per frequency row.
 
     Command: ``myna pretrain paper-1d-alibi --data SHARDS --out RUN``; otherwise as
-    `paper_2d_alibi`.
+    `paper-2d-alibi`.
     """
     return _paper("paper-1d-alibi", AlibiConfig(name="alibi-1d"), LearnedFrequencyConfig())
 
 
 def rope_2d() -> RunConfig:
-    """`paper_2d_alibi` with rotary positions along time and frequency (Heo et al. 2024)."""
+    """`paper-2d-alibi` with rotary positions along time and frequency (Heo et al. 2024)."""
     return _paper("rope-2d", RopeConfig(name="rope-2d"))
 
 
 def sinusoidal() -> RunConfig:
-    """`paper_2d_alibi` with Myna's 2D sines and cosines (Yonay et al. 2025)."""
+    """`paper-2d-alibi` with Myna's 2D sines and cosines (Yonay et al. 2025)."""
     return _paper("sinusoidal", SinusoidalConfig(name="sinusoidal-2d"))
 
 
 def none() -> RunConfig:
-    """`paper_2d_alibi` without any positions: a bag of patches, the baseline of every scheme."""
+    """`paper-2d-alibi` without any positions: a bag of patches, the baseline of every scheme."""
     return _paper("none")
 
 
 def variable_length() -> RunConfig:
-    """`paper_2d_alibi` on excerpts of 3 seconds to 3 minutes, 32 to 256 tokens kept of each.
+    """`paper-2d-alibi` on excerpts of 3 seconds to 3 minutes, 32 to 256 tokens kept of each.
 
     A batch has one length, log-uniform. The token budget keeps the cost of a step that of short
     excerpts, whatever their length.
@@ -89,7 +89,7 @@ def variable_length() -> RunConfig:
 
 
 def global_local() -> RunConfig:
-    """`paper_2d_alibi` on whole tracks against two short excerpts each.
+    """`paper-2d-alibi` on whole tracks against two short excerpts each.
 
     The track is the anchor: excerpts are to find it, not one another.
     """
@@ -101,7 +101,7 @@ def global_local() -> RunConfig:
 
 
 def whole_track() -> RunConfig:
-    """`paper_2d_alibi` on whole tracks, each seen twice through 32 to 512 random tokens."""
+    """`paper-2d-alibi` on whole tracks, each seen twice through 32 to 512 random tokens."""
     return _paper("whole-track", AlibiConfig()).with_(
         views=WholeTrackConfig(),
         patchout=TokenBudgetConfig(min_tokens=32, max_tokens=512),
@@ -109,7 +109,7 @@ def whole_track() -> RunConfig:
 
 
 def kmeans() -> RunConfig:
-    """`paper_2d_alibi` with spherical k-means beside InfoNCE, as its authors propose.
+    """`paper-2d-alibi` with spherical k-means beside InfoNCE, as its authors propose.
 
     The weight of 0.1 and the 512 clusters are guesses that nobody has tuned.
     """
@@ -122,7 +122,7 @@ def kmeans() -> RunConfig:
 
 
 def convex_hull() -> RunConfig:
-    """`paper_2d_alibi` with four views, each pulled into the convex hull of the others.
+    """`paper-2d-alibi` with four views, each pulled into the convex hull of the others.
 
     The spread keeps the batch wide. The weights of 0.1 are guesses that nobody has tuned.
     """
