@@ -2,10 +2,11 @@
 
 import os
 
-# torchrun, SLURM, Lightning Fabric's own launcher.
-_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-
 
 def is_first_process() -> bool:
     """Tell whether this is the process that writes files and speaks; alone, it is."""
-    return int(next((os.environ[name] for name in _RANKS if name in os.environ), "0")) == 0
+    for name in ("RANK", "SLURM_PROCID"):  # torchrun, srun: counted over all machines
+        if name in os.environ:
+            return os.environ[name] == "0"
+    # Lightning Fabric's own launcher.
+    return all(os.environ.get(name, "0") == "0" for name in ("NODE_RANK", "LOCAL_RANK"))
