@@ -1,6 +1,5 @@
 """What is measured on held-out tracks."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from ..errors import MynaError
 from ..processes import is_first_process
-from . import download, embed, models, prepare, pretrain, recipes, similar
+from . import corpus, download, embed, models, prepare, pretrain, recipes, similar, tasks
 from .output import say
 
 # What Ctrl-C (by typer) and SIGTERM (by training) exit with.
@@ -50,9 +50,11 @@ app.command("embed")(embed.embed)
 app.command("similar")(similar.similar)
 app.command("prepare")(prepare.prepare)
 app.command("pretrain")(pretrain.pretrain)
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(download.app, name="download")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(tasks.app, name="tasks")
 
 
 def main() -> None:

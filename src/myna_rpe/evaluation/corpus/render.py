@@ -1,0 +1,391 @@
+"""Scores with a known key -> sound, in as many runs as it takes: `myna corpus render`.
+
+The plan is a pure function of the settings: which tunes, each in which keys, octaves, tempi,
+instruments and soundfonts. All 24 keys are equally frequent in each split, and all renderings of a
+tune are in one split. What is written down of each rendering, one JSON object a line, includes how
+long each pitch class sounds: the upper reference for whatever listens.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ...errors import TaskError
+from ...storage import AlreadyLockedError, acquire_lock, atomic_write, write_json
+from ..examples import Split
+from ..keys import MODES, Mode, key_at
+from .midi import midi_file, pitch_class_histogram
+from .scores import Note, Tune, chorales, distinct, traditional_tunes
+from .synthesis import SAMPLE_RATE, SOUNDFONTS, Synthesiser, find_synthesiser
+
+MANIFEST = "renderings.jsonl"
+_SETTINGS = "settings.json"
+
+# General MIDI programs that sustain a tune or a chord.
+INSTRUMENTS = {
+    "piano": 0,
+    "harpsichord": 6,
+    "church organ": 19,
+    "accordion": 21,
+    "nylon guitar": 24,
+    "strings": 48,
+    "oboe": 68,
+    "clarinet": 71,
+    "flute": 73,
+}
+
+# Between these MIDI pitches every instrument of the soundfonts sounds like itself.
+_LOWEST, _HIGHEST = 33, 100
+
+# Of a rendering: what comes after is left out.
+MAX_SECONDS = 60.0
+
+Progress = Callable[[int, int, str], None]
+"""Called with renderings done, in all, and the latest one."""
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What decides the renderings.
+
+    Attributes:
+        tunes: traditional tunes, for train and valid, half of them minor.
+        chorales: for test, half of them minor.
+        renderings: of each tune, in different keys; at most 12.
+        valid_share: of the traditional tunes.
+        slowest, fastest: quarter notes a minute.
+        seed: of everything drawn.
+    """
+
+    tunes: int = 240
+    chorales: int = 96
+    renderings: int = 2
+    valid_share: float = 0.2
+    slowest: float = 70.0
+    fastest: float = 150.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be rendered."""
+        if self.tunes < 4 or self.chorales < 2 or not 1 <= self.renderings <= 12:
+            raise TaskError(
+                f"tunes={self.tunes}, chorales={self.chorales}, renderings={self.renderings}: "
+                "there must be 4 tunes and 2 chorales or more, in 1 to 12 keys."
+            )
+
+    @property
+    def total(self) -> int:
+        """How many renderings there will be."""
+        return (self.tunes + self.chorales) * self.renderings
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One rendering. ``transposition`` in semitones from the score, ``duration`` in s.
+
+    ``pitch_classes`` are shares of the time that notes sound, C first.
+    """
+
+    path: str
+    split: Split
+    tune: str
+    title: str
+    dance: str
+    key: str
+    tonic: int
+    mode: Mode
+    transposition: int
+    instrument: str
+    soundfont: str
+    tempo: float
+    pitch_classes: tuple[float, ...]
+    duration: float = 0.0
+
+
+def choose_tunes(settings: RenderSettings) -> dict[Split, list[Tune]]:
+    """Return the tunes of each split, as many major as minor, no two of them the same.
+
+    Raises:
+        TaskError: music21 is not installed, or its corpus has too few.
+    """
+    half = settings.chorales // 2
+    room: dict[Mode, int] = {"major": half, "minor": settings.chorales - half}
+    test = _first_of(distinct(chorales(seed=settings.seed)), room, "chorales")
+    train: list[Tune] = []
+    valid: list[Tune] = []
+    for mode in MODES:
+        count = settings.tunes // 2 if mode == "major" else settings.tunes - settings.tunes // 2
+        tunes = traditional_tunes(seed=settings.seed, mode=mode)
+        same = _first_of(distinct(tunes, known=[*test, *train, *valid]), {mode: count}, "tunes")
+        held_out = min(max(1, round(settings.valid_share * count)), count - 1)
+        valid += same[:held_out]
+        train += same[held_out:]
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _first_of(tunes: Iterable[Tune], room: Mapping[Mode, int], what: str) -> list[Tune]:
+    """Return the first tunes, so many of each mode."""
+    left = Counter(room)
+    chosen = []
+    for tune in tunes:
+        if left[tune.mode] > 0:
+            left[tune.mode] -= 1
+            chosen.append(tune)
+            if not left.total():
+                break
+    if left.total():
+        found = ", ".join(f"{n - left[mode]} of {n} {mode}" for mode, n in room.items())
+        raise TaskError(
+            f"{what}={sum(room.values())} with a plain key are more than music21's corpus has "
+            f"({found} were found); ask for fewer."
+        )
+    return chosen
+
+
+def plan_renderings(
+    tunes: dict[Split, list[Tune]], settings: RenderSettings
+) -> list[tuple[Rendering, list[Note]]]:
+    """Return every rendering with its notes.
+
+    Keys go round: of one mode, no key is more than one rendering ahead of another, neither in a
+    split nor in all.
+    """
+    plan = []
+    tonics = {mode: itertools.cycle(range(12)) for mode in MODES}
+    for split, of_split in tunes.items():
+        for mode in MODES:
+            same = [tune for tune in of_split if tune.mode == mode]
+            plan += [
+                _rendering(tune, split, next(tonics[mode]), settings)
+                for tune in same
+                for _ in range(settings.renderings)
+            ]
+    return plan
+
+
+def _rendering(
+    tune: Tune, split: Split, tonic: int, settings: RenderSettings
+) -> tuple[Rendering, list[Note]]:
+    """Return a rendering of a tune in a key; all else is drawn by seed, tune and key."""
+    words = f"{settings.seed} {tune.id} {tonic}"
+    digest = hashlib.sha256(words.encode())
+    rng = np.random.default_rng(list(digest.digest()))
+    shift = transposition(tune, tonic, rng)
+    tempo = round(float(rng.uniform(settings.slowest, settings.fastest)), 1)
+    end = MAX_SECONDS * tempo / 60
+    notes = [
+        Note(note.pitch + shift, note.start, note.length)
+        for note in tune.notes
+        if note.start + note.length <= end
+    ]
+    rendering = Rendering(
+        path=f"{split}/{digest.hexdigest()[:16]}.flac",
+        split=split,
+        tune=tune.id,
+        title=tune.title,
+        dance=tune.dance,
+        key=key_at(tonic, tune.mode),
+        tonic=tonic,
+        mode=tune.mode,
+        transposition=shift,
+        instrument=str(rng.choice(list(INSTRUMENTS))),
+        soundfont=str(rng.choice(list(SOUNDFONTS))),
+        tempo=tempo,
+        pitch_classes=tuple(round(float(share), 6) for share in pitch_class_histogram(notes)),
+    )
+    return rendering, notes
+
+
+def transposition(tune: Tune, tonic: int, rng: np.random.Generator) -> int:
+    """Return the semitones that bring a tune to a tonic, in any octave that instruments play."""
+    pitches = [note.pitch for note in tune.notes]
+    semitones = (tonic - tune.tonic) % 12
+    shifts = [
+        semitones + 12 * octave
+        for octave in range(-5, 5)
+        if min(pitches) + semitones + 12 * octave >= _LOWEST
+        and max(pitches) + semitones + 12 * octave <= _HIGHEST
+    ]
+    return int(rng.choice(shifts)) if shifts else semitones - 12 * (semitones > 6)
+
+
+def render_scores(
+    folder: Path,
+    settings: RenderSettings,
+    *,
+    announce: Callable[[int, int, float], bool] = lambda pending, total, needed: True,
+    progress: Progress = lambda done, total, name: None,
+    synthesiser: Synthesiser | None = None,
+    workers: int | None = None,
+) -> list[Rendering]:
+    """Render the plan of the settings; interrupted at any point, run it again.
+
+    Args:
+        folder: made if need be.
+        settings: what to render.
+        announce: told renderings to do, in all, and bytes of disk they take; False: nothing is.
+        progress: told as work goes on.
+        synthesiser: None: the system's, or one fetched below `folder`.
+        workers: processes at once; None: one per core.
+
+    Returns:
+        What is there, in the plan's order.
+
+    Raises:
+        TaskError: the folder holds renderings of other settings, or music21 or FluidSynth are not
+            to be had.
+    """
+    with _only_run(folder):
+        _same_settings(folder, settings)
+        done = _all_done(folder, settings)
+        if done:  # scores take a minute to read
+            announce(0, len(done), 0.0)
+            return done
+        plan = plan_renderings(choose_tunes(settings), settings)
+        pending = [(r, notes) for r, notes in plan if not (folder / r.path).exists()]
+        # 16-bit mono FLAC takes about half of what it holds.
+        if announce(len(pending), len(plan), len(pending) * 40.0 * SAMPLE_RATE) and pending:
+            voice = synthesiser or find_synthesiser(folder / ".tools")
+            _render_all(folder, pending, voice, workers, progress)
+        there = [_with_length(folder, r) for r, _ in plan if (folder / r.path).exists()]
+        _write(folder, there)
+        return there
+
+
+def _render_all(
+    folder: Path,
+    pending: Sequence[tuple[Rendering, list[Note]]],
+    voice: Synthesiser,
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    """Render several at once; after an error or Ctrl-C, those that had not begun are left."""
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        jobs = {pool.submit(_render, folder, r, notes, voice): r for r, notes in pending}
+        try:
+            for number, job in enumerate(jobs, start=1):
+                job.result()
+                progress(number, len(jobs), jobs[job].path)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _all_done(folder: Path, settings: RenderSettings) -> list[Rendering]:
+    """Return what was rendered if that is all there is to render, otherwise nothing."""
+    try:
+        there = read_renderings(folder)
+    except TaskError:
+        return []
+    return there if len(there) == settings.total else []
+
+
+def _with_length(folder: Path, rendering: Rendering) -> Rendering:
+    return replace(rendering, duration=round(soundfile.info(folder / rendering.path).duration, 3))
+
+
+def _render(folder: Path, rendering: Rendering, notes: Sequence[Note], voice: Synthesiser) -> None:
+    """Write one rendering as mono FLAC."""
+    program = INSTRUMENTS[rendering.instrument]
+    with tempfile.TemporaryDirectory() as temporary:
+        midi, sound = Path(temporary) / "notes.mid", Path(temporary) / "sound.wav"
+        midi.write_bytes(midi_file(notes, program=program, tempo=rendering.tempo))
+        voice.render(midi, sound, soundfont=rendering.soundfont)
+        samples, rate = soundfile.read(sound, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    peak = float(np.abs(mono).max(initial=0.0))
+    if peak == 0:
+        raise TaskError(
+            f"tune={rendering.tune!r} is silent on {rendering.instrument} of "
+            f"{rendering.soundfont}; check the soundfont."
+        )
+    mono *= 0.9 / peak  # loudness says nothing of the instrument
+    path = folder / rendering.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        soundfile.write(file, mono, rate, format="FLAC", subtype="PCM_16")
+
+
+def _write(folder: Path, renderings: Sequence[Rendering]) -> None:
+    lines = "".join(f"{json.dumps(asdict(rendering))}\n" for rendering in renderings)
+    with atomic_write(folder / MANIFEST) as file:
+        file.write(lines.encode("ascii"))
+
+
+def _read(folder: Path) -> list[Rendering]:
+    try:
+        lines = (folder / MANIFEST).read_text(encoding="ascii").splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [Rendering(**{**row, "pitch_classes": tuple(row["pitch_classes"])}) for row in rows]
+    except (ValueError, TypeError, KeyError) as error:
+        names = ", ".join(field.name for field in fields(Rendering))
+        raise TaskError(
+            f"manifest={str(folder / MANIFEST)!r} is damaged, every line must hold {names}; "
+            "run `myna corpus render` again."
+        ) from error
+
+
+def read_renderings(folder: Path) -> list[Rendering]:
+    """Return what was rendered to a folder, in the plan's order.
+
+    Raises:
+        TaskError: nothing was, the manifest is damaged, or files are gone.
+    """
+    try:
+        renderings = _read(folder)
+    except OSError as error:
+        raise TaskError(
+            f"renderings={str(folder)!r} holds no {MANIFEST}; run `myna corpus render {folder}`."
+        ) from error
+    missing = [r.path for r in renderings if not (folder / r.path).is_file()]
+    if missing or not renderings:
+        raise TaskError(
+            f"renderings={str(folder)!r} lacks {len(missing)} of {len(renderings)} files; "
+            f"run `myna corpus render {folder}` again."
+        )
+    return renderings
+
+
+def _same_settings(folder: Path, settings: RenderSettings) -> None:
+    """Refuse a folder of other settings; write down those of a new one."""
+    path = folder / _SETTINGS
+    if path.exists():
+        try:
+            before = json.loads(path.read_bytes())
+        except ValueError:
+            before = None
+        if before != asdict(settings):
+            raise TaskError(
+                f"folder={str(folder)!r} holds renderings of other settings ({before}); "
+                "give these settings, or another folder."
+            )
+    write_json(path, asdict(settings))
+
+
+@contextmanager
+def _only_run(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other runs out of it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with acquire_lock(folder / ".render" / "lock"):
+            yield
+    except AlreadyLockedError as error:
+        raise TaskError(
+            f"folder={str(folder)!r} is being rendered to by process {error.owner}; wait for it."
+        ) from error
+    except OSError as error:
+        raise TaskError(
+            f"folder={str(folder)!r} cannot be written to: {error.strerror or error}; mend that "
+            "(free some space?) and run the same command again to go on."
+        ) from error
