@@ -141,8 +141,7 @@ def rows(*, quick: bool = False) -> list[Row]:
             **{
                 f"{tokens} tokens": Candidate(
                     f"{__name__}:step",
-                    {**tiny, "whole_tracks": True, "tokens": tokens},
-                    needs_gb=8 if tokens == 1024 else 2,
+                    {**tiny, "whole_tracks": True, "tokens": tokens, "batch_size": 8},
                 )
                 for tokens in TOKENS
             },
@@ -173,7 +172,13 @@ def rows(*, quick: bool = False) -> list[Row]:
         if name in measured
     ]
     table += [
-        compare(f"whole tracks, {tokens} tokens", measured[name], None, **views)
+        compare(
+            f"whole tracks, {tokens} tokens, 8 tracks",
+            measured[name],
+            None,
+            per=16,
+            unit="views/core-s",
+        )
         for tokens in TOKENS
         if (name := f"{tokens} tokens") in measured
     ]

@@ -7,10 +7,10 @@
 # Needs    myna-rpe with its extra `train`; GPUs help, and are not required.
 # Disk     156 GB for the tracks (quality low), 174 GB for the shards (uint8, 46 MB per hour of
 #          music), 1 GB for each run. The tracks can go once the shards are there.
-# Time     download: the line's. Spectrograms of 3,777 hours: 7 hours on two cores at the 526 times
-#          real time measured here. Each encoder: 512 epochs x 32,136 tracks x 2 excerpts = 33
-#          million excerpts at 1.8 GFLOP; PAPERRATE. The whole of it has not been run
-#          here.
+# Time     download: the line's. Spectrograms of 3,777 hours: 3 hours on two cores at the 747
+#          times real time of one core (python -m benchmarks front_end), if the disk keeps up. Each encoder: 512 epochs x 32,136 tracks x 2 excerpts = 33
+#          million excerpts; at the 200 per core-second measured here that is 46 core-hours on a
+#          CPU. No GPU has been measured, and the whole of it has not been run here.
 # Not in it: the probes of the paper's table. This version has no evaluation command yet; the runs
 #          log retrieval on the validation split, and all tracks are embedded for probes of your own.
 # Other    than the published code, this trains on the training split only.

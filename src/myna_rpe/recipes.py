@@ -142,6 +142,11 @@ def tiny() -> RunConfig:
     Command: ``myna pretrain tiny --data SHARDS --out RUN`` with `rpe-16k` shards.
     Excerpts of 8.2 s (256 frames), patchout 0.9, symmetric InfoNCE at temperature 0.1. The paper's
     AdamW 2e-4 belongs to batches of 1024; here 64 tracks and 5e-4.
+    Measured on two cores: 496 excerpts/s (710 with ``--devices 2``), so about 90 minutes. Its first
+    1,500 steps on 222 tracks (15 h) of free game music, seed 0: held-out loss 2.2 (chance 3.8); the
+    first halves of 32 unseen tracks find their second ones in 88 % of cases read whole, 84 % as the
+    mean of windows. It overfits so little music after 900 steps; ``docs/log.md`` has the other
+    positional schemes.
     """
     return RunConfig(
         recipe="tiny",
