@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phillips & Koh 2026, both encoders, from nothing: MTG-Jamendo -> shards -> weights -> embeddings.
+# Phillips & Koh 2026, both encoders, from nothing: MTG-Jamendo -> shards -> weights -> scores.
 # Everything resumes: run it again.
 #
 #   runs/reproduce_paper.sh OUT [pretrain options, such as --devices 4 --workers 8]
@@ -11,8 +11,9 @@
 #          times real time of one core (python -m benchmarks front_end), if the disk keeps up. Each encoder: 512 epochs x 32,136 tracks x 2 excerpts = 33
 #          million excerpts; at the 200 per core-second measured here that is 46 core-hours on a
 #          CPU. No GPU has been measured, and the whole of it has not been run here.
-# Not in it: the probes of the paper's table. This version has no evaluation command yet; the runs
-#          log retrieval on the validation split, and all tracks are embedded for probes of your own.
+# Not in it: GTZAN and GiantSteps, which the paper reports. With copies of your own, see
+#          `myna tasks list`, then: myna evaluate OUT/paper-2d-alibi/model --task gtzan
+#          --root gtzan=DIR. What runs here is MTG-Jamendo's top-50 tags on its test split.
 # Other    than the published code, this trains on the training split only.
 set -euo pipefail
 
@@ -34,6 +35,7 @@ for recipe in paper-2d-alibi paper-1d-alibi; do
     if [ ! -e "$run/model/config.json" ]; then
         myna pretrain "$recipe" --data "$out/shards" -o "$run" "${resume[@]}" "$@"
     fi
-    myna embed "$out/mtg-jamendo" -o "$run/tracks.parquet" --model "$run/model"
-    tail -n 1 "$run/validation.jsonl"
 done
+
+myna evaluate "$out/paper-2d-alibi/model" "$out/paper-1d-alibi/model" \
+    --task mtg-jamendo-top50 --root "mtg-jamendo-top50=$out/mtg-jamendo" -o "$out/evaluation"

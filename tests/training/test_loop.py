@@ -534,8 +534,13 @@ def test_early_stopping_ends_the_run_with_the_best_weights(artists, run):
 
 
 def test_too_few_held_out_tracks_are_refused(shards, run):
-    with pytest.raises(ConfigError):
-        train(validated("validation.share=0.01"), shards, run)
+    alone = write_shards(run.parent / "alone", [90] * 12, tracks_per_folder=1)
+    with pytest.raises(
+        ConfigError, match=r"share=0.01 holds out 1 tracks.*train with validation=null"
+    ):
+        train(validated("validation.share=0.01"), alone, run)
+    with pytest.raises(ConfigError, match="no artist can be held out"):
+        train(validated(), shards, run)
     assert not run.exists()
 
 

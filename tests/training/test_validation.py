@@ -125,3 +125,10 @@ def test_retrieval_is_that_of_the_embedder(shards) -> None:
 def test_augmentation_and_balance_are_for_training_alone(shards) -> None:
     noisy = config("augment.noise_db=9", "sampling.by=folder")
     assert measure(shards, noisy, [0, 1, 2, 3]) == measure(shards, config(), [0, 1, 2, 3])
+
+
+def test_tracks_are_read_as_far_as_the_scheme_can_place_them(shards) -> None:
+    # Five columns of 16 frames: less than a track of 120, more than a view of 64.
+    short = 'architecture.model.positions=[{"name": "learned-time", "max_columns": 5}]'
+    values = measure(shards, config(short), [0, 1, 2, 3])
+    assert 0 <= values["halves_p1/track"] <= 1

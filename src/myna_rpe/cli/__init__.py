@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from ..errors import MynaError
 from ..processes import is_first_process
-from . import corpus, download, embed, models, prepare, pretrain, recipes, similar, tasks
+from . import corpus, download, embed, evaluate, models, prepare, pretrain, recipes, similar, tasks
 from .output import say
 
 # What Ctrl-C (by typer) and SIGTERM (by training) exit with.
@@ -50,6 +50,7 @@ app.command("embed")(embed.embed)
 app.command("similar")(similar.similar)
 app.command("prepare")(prepare.prepare)
 app.command("pretrain")(pretrain.pretrain)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(download.app, name="download")
 app.add_typer(models.app, name="models")

@@ -10,8 +10,9 @@ folder, where no artist is known), over the tracks that have such another.
 """
 
 import copy
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +21,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..config import CONTRASTIVE, AugmentConfig, RunConfig, SamplingConfig, ValidationConfig
+from ..config import (
+    CONTRASTIVE,
+    AugmentConfig,
+    LearnedTimeConfig,
+    ModelConfig,
+    RunConfig,
+    SamplingConfig,
+    ValidationConfig,
+)
 from ..data.batches import Batches
 from ..data.shards import ShardSet
 from ..data.splits import split_key
 from ..embedder import Context, Embedder, WholeTrack, Windows
+from ..errors import ConfigError
 from ..model.checkpoint import MynaModel
 from ..objectives import WeightedSum
 from ..objectives.health import measure_health
@@ -60,7 +70,13 @@ class Validation:
         self.shards = shards
         # The same views as in training, but of every track alike, and as they are.
         plain = config.with_(sampling=SamplingConfig(), augment=AugmentConfig())
-        long_enough = Batches(shards, plain.with_(batch_size=2), held_out).tracks
+        try:
+            long_enough = Batches(shards, plain.with_(batch_size=2), held_out).tracks
+        except ConfigError as error:
+            raise ConfigError(
+                f"validation.share={settings.share} holds out {len(held_out)} tracks, which do not "
+                f"suffice ({error}); raise it, or train with validation=null."
+            ) from error
         size = min(config.batch_size, len(long_enough))
         self.batches = Batches(shards, plain.with_(batch_size=size), held_out)
         window = settings.window_frames
@@ -68,6 +84,7 @@ class Validation:
         candidates = [track for track in held_out if shards.tracks[track].frames >= 2 * window]
         rng = np.random.default_rng(config.seed)
         self.tracks = rng.permutation(candidates)[: settings.max_tracks].tolist()
+        self.longest = int(min(_MAX_FRAMES, *_placeable(config.architecture.model)))
         self.mixed = config.precision != "fp32"
         self.contexts: dict[str, Context] = {
             "track": WholeTrack(),
@@ -124,8 +141,16 @@ class Validation:
         return values
 
     def _spectrogram(self, track: int) -> Float[Tensor, "mel_bands frames"]:
-        frames = min(_MAX_FRAMES, self.shards.tracks[track].frames)
+        frames = min(self.longest, self.shards.tracks[track].frames)
         return torch.from_numpy(self.shards.excerpt(track, 0, frames)).T
+
+
+def _placeable(model: ModelConfig) -> Iterator[float]:
+    """Yield how many frames each scheme can place in patches of each shape."""
+    yield math.inf
+    for scheme in model.positions:
+        if isinstance(scheme, LearnedTimeConfig):
+            yield from (scheme.max_columns * patch.frames for patch in model.patches)
 
 
 def halves_precision(first: Float[Tensor, "n dim"], second: Float[Tensor, "n dim"]) -> float:
