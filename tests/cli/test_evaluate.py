@@ -61,8 +61,8 @@ def test_models_windows_and_peers_are_scored_in_one_table(tmp_path, corpus, mode
     assert result.stdout.strip() == (out / "report.md").read_text().strip()
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
     assert {row.split(" | ")[0] for row in rows[2:]} == {
-        "| small",
-        "| small, windows of 4 s",
+        f"| {model}",
+        f"| {model}, windows of 4 s",
         "| mfcc",
     }
     # The same question again: the same answer, from what is kept.

@@ -46,7 +46,18 @@ def test_retrieval_finds_what_lies_together_and_reports_every_track() -> None:
     shuffled = np.random.default_rng(1).normal(size=(15, 4))
     worse = score_features(dataset, features(examples, shuffled), model="m")
     interval = worse.metrics["map"]
-    assert interval.low <= interval.value <= interval.high < 1.0
+    assert interval.low < interval.value < interval.high < 1.0
+    assert worse.details["queries"] == 15
+
+
+def test_tracks_with_nothing_to_find_are_not_asked() -> None:
+    labels = ["a", "a", "b"]
+    examples = [example(n, label) for n, label in enumerate(labels)]
+    dataset = Dataset("composer", "retrieval", ("a", "b"), examples)
+    score = score_features(dataset, features(examples, clusters(labels)), model="m")
+    assert score.details["queries"] == 2
+    assert score.details["p_at_1"]["002"] is None
+    assert score.metrics["p_at_1"].value == 1.0
 
 
 def test_tracks_of_one_group_do_not_answer_for_each_other() -> None:

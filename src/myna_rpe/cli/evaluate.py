@@ -138,10 +138,12 @@ def _models(
     from ..evaluation.peers import MynaExtractor, lookup_peer
 
     for name in models:
-        yield MynaExtractor(name)
+        whole = MynaExtractor(name)
+        whole.name = name  # of a run, all folders are called "model"
+        yield whole
         if window is not None:
             windows = MynaExtractor(name, context=Windows(window))
-            windows.name += f", windows of {window:g} s"
+            windows.name = f"{name}, windows of {window:g} s"
             yield windows
     for name in peers:
         if name == "myna":

@@ -163,16 +163,23 @@ def _retrieve(features: Features) -> tuple[Metrics, dict[str, Any]]:
     labels = [str(example.label) for example in examples]
     groups = [example.group for example in examples]
     values = retrieval_per_query(features.values, labels, groups)
-    # A label is one draw: its tracks are found, or not, together.
+    # Only tracks that have something to find are drawn: the others have no value.
+    asked = ~np.isnan(values["map"])
     metrics = {
-        name: bootstrap(of_values(value), len(value), clusters=labels)
+        name: bootstrap(of_values(value[asked]), int(asked.sum()))
         for name, value in values.items()
+        if asked.any()
     }
+    if not metrics:
+        raise TaskError(
+            f"labels of {len(labels)} tracks leave nothing to find: no two tracks of different "
+            "groups share one; give more tracks of a label."
+        )
     found = {
         example.id: None if math.isnan(value) else value
         for example, value in zip(examples, values["p_at_1"].tolist(), strict=True)
     }
-    return metrics, {"p_at_1": found}
+    return metrics, {"p_at_1": found, "queries": int(asked.sum())}
 
 
 def _identify(features: Features) -> tuple[Metrics, dict[str, Any]]:
