@@ -122,3 +122,12 @@ def test_a_refused_run_of_two_processes_says_so_once(shards, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.count("holds a run already") == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_follows_the_same_curve(shards, tmp_path):
+    # In a process of its own: the type checks of the tests cannot be compiled.
+    short = ["--set", "budget.max_steps=12"]
+    finish(shards, tmp_path / "eager", *short)
+    finish(shards, tmp_path / "compiled", *short, "--set", "compile=true")
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "eager"), abs=1e-4)

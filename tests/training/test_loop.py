@@ -396,14 +396,6 @@ def test_accumulated_steps_read_as_many_batches(shards, run):
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
 
 
-@pytest.mark.slow
-def test_compiling_changes_next_to_nothing(shards, run, tmp_path):
-    train(config("compile=true"), shards, run)
-    train(config(), shards, tmp_path / "eager")
-    for ours, expected in zip(curve(run), curve(tmp_path / "eager"), strict=True):
-        assert ours == pytest.approx(expected, abs=1e-3)
-
-
 # --- views ---------------------------------------------------------------------------------------
 
 
