@@ -154,9 +154,10 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
 ) -> None:
     # Every file is its own batch and part, and takes a while, so that the signal comes midway.
     slow = """
-import time
+import signal, time
 from myna_rpe import embedding_job
 from myna_rpe.embedder import embedder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 embedding_job._PART_ROWS = embedder._WAVE_TRACKS = 1
 finished = embedding_job._finished
 embedding_job._finished = lambda *a: (time.sleep(1.0), finished(*a))[1]
