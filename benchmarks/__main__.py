@@ -21,6 +21,7 @@ PARTS = (
     "gpu_training",
     "front_end",
     "long_track",
+    "probes",
 )
 
 

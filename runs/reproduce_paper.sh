@@ -12,7 +12,7 @@
 #          million excerpts; at the 200 per core-second measured here that is 46 core-hours on a
 #          CPU. No GPU has been measured, and the whole of it has not been run here.
 # Not in it: GTZAN and GiantSteps, which the paper reports. With copies of your own, see
-#          `myna tasks list`, then: myna evaluate OUT/paper-2d-alibi/model --task gtzan
+#          `myna tasks list`, then: myna evaluate OUT/paper-2d-alibi/model --tasks gtzan
 #          --root gtzan=DIR. What runs here is MTG-Jamendo's top-50 tags on its test split.
 # Other    than the published code, this trains on the training split only.
 set -euo pipefail
@@ -38,4 +38,4 @@ for recipe in paper-2d-alibi paper-1d-alibi; do
 done
 
 myna evaluate "$out/paper-2d-alibi/model" "$out/paper-1d-alibi/model" \
-    --task mtg-jamendo-top50 --root "mtg-jamendo-top50=$out/mtg-jamendo" -o "$out/evaluation"
+    --tasks mtg-jamendo-top50 --root "mtg-jamendo-top50=$out/mtg-jamendo" -o "$out/evaluation"

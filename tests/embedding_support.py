@@ -70,6 +70,7 @@ def start_myna(*arguments: object, code: str = "") -> "subprocess.Popen[str]":
     program = f"import sys; {code}\nfrom myna_rpe.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,  # `code` may wait on it, wherever the tests were started
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -403,6 +403,30 @@ def test_each_layer_is_another_space_and_the_last_is_the_default(embedder: Embed
     assert np.abs(first.embed(chord(1), sample_rate=RATE) - whole).max() > 1e-3
 
 
+def test_mean_pooling_is_the_mean_of_the_tokens_alone_and_in_a_batch(
+    embedder: Embedder, tracks: list[Path]
+) -> None:
+    pooled = Embedder(embedder.model, pooling="mean")
+    assert pooled.space_id == f"{embedder.model.space_id}/mean"
+    assert Embedder(embedder.model, pooling="cls").space_id == embedder.space_id
+    together = vectors(pooled.embed_many(tracks))
+    for path, vector in zip(tracks, together, strict=True):
+        alone = pooled.embed(path)
+        np.testing.assert_allclose(vector, alone, atol=1e-5)
+        whole = embedder.embed_timed(path, resolution=1e6)  # one bin
+        np.testing.assert_allclose(alone, whole.embeddings[0], atol=1e-5)
+
+
+def test_a_class_token_that_is_not_there_is_refused(embedder: Embedder) -> None:
+    mean = MynaModel.untrained(Architecture(model=SMALL.model.with_(pooling="mean")))
+    with pytest.raises(ConfigError, match="needs a class token, which this model lacks"):
+        Embedder(mean, pooling="cls")
+    with pytest.raises(ConfigError, match="needs a class token, which this model lacks"):
+        mean.encoder(torch.zeros(1, 128, 64), pooling="cls")
+    with pytest.raises(ConfigError, match="pooling='max'"):
+        Embedder(embedder.model, pooling="max")
+
+
 def test_the_space_id_names_the_context(embedder: Embedder) -> None:
     def space_id(context: Windows | WholeTrack, layer: int | None = None) -> str:
         full = Embedder(embedder.model, context=context, layer=layer).space_id

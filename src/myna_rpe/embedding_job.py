@@ -78,7 +78,7 @@ def embed_to_table(
     *,
     workers: int | None = None,
     retry_failed: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Report:
     """Embed files into a table, and return what was done.
 
@@ -100,7 +100,7 @@ def embed_to_table(
     with _Parts.open(output, header) as parts:
         before = EmbeddingTable.read(output) if output.exists() else EmbeddingTable(header, [])
         check_same_space(before.header, header.space_id, "this model")
-        work = _Work([*before.rows, *parts.resumed], retry_failed, progress or _no_progress)
+        work = _Work([*before.rows, *parts.resumed], retry_failed, progress)
         work.recognise(paths)
         try:
             embedded = work.embed(embedder, workers, parts)
@@ -141,6 +141,7 @@ def header_of(embedder: Embedder) -> Header:
         embedder.dim,
         embedder.source,
         embedder.layer,
+        embedder.pooling,
         (context.seconds, context.hop) if isinstance(context, Windows) else None,
     )
 
@@ -262,10 +263,6 @@ def _finished(seen: Row, record: Embedded | Failed) -> Row:
     return replace(
         seen, embedding=record.embedding, duration=record.duration, warning=record.warning
     )
-
-
-def _no_progress(stage: str, done: int, total: int) -> None:
-    pass
 
 
 # --- parts ---------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ class Header:
         dim: length of an embedding.
         model: name, folder or file the model was loaded from.
         layer: read after this many blocks; None: the last.
+        pooling: ``cls`` or ``mean``; None: as the model was trained.
         windows: length and hop in seconds; None: whole tracks.
         version: of the package that wrote the table.
     """
@@ -78,6 +79,7 @@ class Header:
     dim: int
     model: str
     layer: int | None = None
+    pooling: str | None = None
     windows: tuple[float, float] | None = None
     version: str = __version__
 

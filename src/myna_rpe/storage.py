@@ -96,6 +96,31 @@ def acquire_lock(path: Path) -> IO[str]:
         file.close()
 
 
+@contextmanager
+def only_run(folder: Path, workspace: str, *, doing: str, error: type[Exception]) -> Iterator[Path]:
+    """Make a folder, keep other runs out of it, and give its workspace, where the lock lies.
+
+    Args:
+        folder: made if need be.
+        workspace: name of a folder in it; made if need be.
+        doing: what is done to the folder, for a message: ``downloaded``.
+        error: raised where another run is at work, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with acquire_lock(folder / workspace / "lock"):
+            yield folder / workspace
+    except AlreadyLockedError as locked:
+        raise error(
+            f"folder={str(folder)!r} is being {doing} to by process {locked.owner}; wait for it."
+        ) from locked
+    except OSError as failure:
+        raise error(
+            f"folder={str(folder)!r} cannot be written to: {failure.strerror or failure}; mend "
+            "that (free some space?) and run the same command again to go on."
+        ) from failure
+
+
 def _try_lock(file: IO[str]) -> bool:
     """Lock an open file if nobody else has."""
     try:

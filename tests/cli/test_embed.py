@@ -103,6 +103,16 @@ def test_window_and_layer_choose_another_space(myna: Myna, music: Path, table: P
     assert_one_sentence(ended, "different spaces do not mix", "another output file")
 
 
+def test_pooling_chooses_another_space_that_similar_finds_again(
+    myna: Myna, music: Path, table: Path, tmp_path: Path
+) -> None:
+    myna("embed", music, "-o", table, "--pooling", "mean")
+    header = EmbeddingTable.read(table).header
+    assert header.space_id == f"{load_model('small').space_id}/mean"
+    outside = write_chord(tmp_path / "outside.wav", 0.5)
+    assert myna("similar", outside, "--in", table).code == 0
+
+
 def test_retry_failed_tries_again(myna: Myna, music: Path, table: Path) -> None:
     (music / "bad.wav").write_text("no music")
     for arguments in ((), ("--retry-failed",)):

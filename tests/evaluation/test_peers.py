@@ -22,8 +22,6 @@ from myna_rpe.embedder import Embedder, Windows
 from myna_rpe.errors import AudioError, CheckpointError, ConfigError, TaskError
 from myna_rpe.evaluation.keys import KEYS, key_name
 from myna_rpe.evaluation.peers import (
-    KEY_DETECTORS,
-    PEERS,
     ChromaExtractor,
     EssentiaKey,
     FeatureExtractor,
@@ -34,13 +32,12 @@ from myna_rpe.evaluation.peers import (
     MynaExtractor,
     Span,
     UntrainedExtractor,
-    lookup_key_detector,
-    lookup_peer,
     musicnn,
 )
 from myna_rpe.evaluation.peers.librosa_key import PROFILES
 from myna_rpe.evaluation.peers.musicnn import Musicnn
 from myna_rpe.evaluation.peers.tensorflow_checkpoint import read_checkpoint
+from myna_rpe.evaluation.reading import Reading
 
 from ..audio import encoding
 from ..embedding_support import SMALL, install, small_model
@@ -142,8 +139,10 @@ def test_space_ids_differ_when_settings_do(checkpoint: Path) -> None:
         LibrosaKey(profiles="temperley").space_id,
         UntrainedExtractor(SMALL).space_id,
         UntrainedExtractor(SMALL, seed=1).space_id,
-        UntrainedExtractor(SMALL, layer=1).space_id,
-        UntrainedExtractor(SMALL, context=Windows(1.0)).space_id,
+        MynaExtractor(small_model(seed=3)).space_id,
+        MynaExtractor(small_model(seed=3), reading=Reading(layer=1)).space_id,
+        MynaExtractor(small_model(seed=3), reading=Reading(window=1.0)).space_id,
+        MynaExtractor(small_model(seed=3), reading=Reading(pooling="mean")).space_id,
         MusicnnExtractor(weights=checkpoint).space_id,
         MusicnnExtractor(weights=checkpoint, layer="taggram").space_id,
     ]
@@ -155,19 +154,6 @@ def test_space_ids_differ_when_settings_do(checkpoint: Path) -> None:
 )
 def test_a_space_id_is_the_same_again(make: Callable[[], FeatureExtractor]) -> None:
     assert make().space_id == make().space_id
-
-
-@pytest.mark.parametrize(
-    ("lookup", "table"), [(lookup_peer, PEERS), (lookup_key_detector, KEY_DETECTORS)]
-)
-def test_an_unknown_name_lists_the_valid_ones(
-    lookup: Callable[[str], type], table: Mapping[str, type]
-) -> None:
-    for name, entry in table.items():
-        assert lookup(name) is entry
-    with pytest.raises(ConfigError) as error:
-        lookup("mucisnn")
-    assert all(name in str(error.value) for name in table)
 
 
 # --- the classical ones --------------------------------------------------------------------------
@@ -211,11 +197,31 @@ def test_a_model_gives_its_embeddings(song: Path) -> None:
     )
 
 
-def test_context_and_layer_reach_the_embedder(song: Path) -> None:
-    name = install("small")
-    peer = MynaExtractor(name, context=Windows(0.7), layer=1)
-    embedder = Embedder(small_model(), context=Windows(0.7), layer=1)
+def test_the_reading_reaches_the_embedder(song: Path) -> None:
+    reading = Reading(window=0.7, layer=1, pooling="mean")
+    peer = MynaExtractor(install("small"), reading=reading)
+    embedder = Embedder(small_model(), context=Windows(0.7), layer=1, pooling="mean")
+    assert peer.reading == reading
+    assert peer.space_id == embedder.space_id
     np.testing.assert_array_equal(peer.extract(song), embedder.embed(song))
+
+
+def test_readings_may_share_a_model(song: Path) -> None:
+    model = small_model()
+    peers = [MynaExtractor(model, reading=Reading(layer=layer), name="m") for layer in (1, None)]
+    assert [peer.space_id for peer in peers] == [f"{model.space_id}/layer1", model.space_id]
+    assert all(peer.embedder.model is model for peer in peers)
+
+
+def test_every_size_of_model_gets_one_untrained_peer(song: Path) -> None:
+    small = MynaExtractor(small_model(seed=2), name="small")
+    windows = MynaExtractor(small_model(seed=1), reading=Reading(window=1.0), name="other")
+    (peer,) = UntrainedExtractor.like([small, windows, MfccExtractor()])
+    assert peer.name == "untrained, as small"
+    assert peer.embedder.model.architecture == small.embedder.model.architecture
+    assert peer.space_id not in (small.space_id, windows.space_id)
+    (alone,) = UntrainedExtractor.like([MfccExtractor()])
+    assert alone.name == "untrained"
 
 
 def test_an_untrained_encoder_is_that_of_its_seed(song: Path) -> None:

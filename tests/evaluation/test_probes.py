@@ -408,7 +408,11 @@ def test_results_are_plain_json():
     result = run(seeds=[0, 1])
     data = json.loads(json.dumps(result.to_dict()))
     assert data["chosen"]["learning_rate"] == 1e-3
-    assert len(data["runs"][1]["outputs"]) == len(data["tracks"]) == len(data["targets"]) == 45
+    assert [run["seed"] for run in data["runs"]] == [0, 1]
+    assert data["runs"][1]["test"] == dict(result.runs[1].test)
+    assert len(data["tried"]) == len(result.tried)
+    # What every track was given is the evidence of a score, and not kept twice.
+    assert len(result.outputs) == len(result.tracks) == len(result.targets) == 45
 
 
 # Bad input

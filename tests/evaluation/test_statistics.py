@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from myna_rpe.errors import ConfigError, TaskError
-from myna_rpe.evaluation.metrics import score
+from myna_rpe.evaluation.metrics import lookup_measure, score
 from myna_rpe.evaluation.statistics import (
     bootstrap,
+    holm,
     mcnemar,
     of_outputs,
     of_values,
@@ -34,7 +38,12 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors(rng):
 
 
 @pytest.mark.parametrize(
-    ("kind", "metric"), [("classification", "macro_f1"), ("multilabel", "roc_auc")]
+    ("kind", "metric"),
+    [
+        ("classification", "macro_f1"),
+        ("multilabel", "roc_auc"),
+        ("multilabel", "average_precision"),
+    ],
 )
 def test_a_resample_is_scored_like_any_examples(rng, kind, metric):
     if kind == "classification":
@@ -47,6 +56,19 @@ def test_a_resample_is_scored_like_any_examples(rng, kind, metric):
     drawn = of_outputs(metric, kind, targets, outputs, classes)(rows)
     expected = [score(kind, targets[row], outputs[row], classes)[metric] for row in rows]
     np.testing.assert_allclose(drawn, expected)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 4))
+def test_tags_are_sorted_once_and_resampled_as_if_they_were_sorted_each_time(metric, seed, n, tags):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, (n, tags)).astype(float)
+    outputs = rng.integers(0, 4, (n, tags)).astype(float)  # many are equal
+    rows = rng.integers(0, n, (120, n + 1))
+    drawn = of_outputs(metric, "multilabel", targets, outputs, "abcd"[:tags])(rows)
+    measure = lookup_measure(metric, "multilabel")
+    each = measure(torch.from_numpy(targets[rows]), torch.from_numpy(outputs[rows]), ())
+    np.testing.assert_allclose(drawn, each.numpy(), atol=1e-12)
 
 
 def test_intervals_are_reproducible_and_follow_the_seed(rng):
@@ -145,3 +167,23 @@ def test_what_makes_no_interval_is_refused(options):
 def test_no_examples_are_refused():
     with pytest.raises(TaskError, match="at least one"):
         bootstrap(of_values(np.ones(0)), 0)
+
+
+def test_holm_agrees_with_the_paper_step_by_step(rng):
+    for n in range(1, 8):
+        p_values = rng.random(n).round(2).tolist()
+        corrected = holm(p_values)
+        # Reject from the smallest on, while p * (tests that are left) <= level.
+        for level in rng.random(20):
+            rejected = set()
+            for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+                if p_values[index] * (n - rank) > level:
+                    break
+                rejected.add(index)
+            assert {i for i, p in enumerate(corrected) if p <= level} == rejected
+
+
+def test_holm_on_a_known_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []

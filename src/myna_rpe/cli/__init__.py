@@ -13,7 +13,20 @@ import typer
 from .. import __version__
 from ..errors import MynaError
 from ..processes import is_first_process
-from . import corpus, download, embed, evaluate, models, prepare, pretrain, recipes, similar, tasks
+from . import (
+    ablate,
+    corpus,
+    download,
+    embed,
+    evaluate,
+    models,
+    prepare,
+    pretrain,
+    recipes,
+    report,
+    similar,
+    tasks,
+)
 from .output import say
 
 # What Ctrl-C (by typer) and SIGTERM (by training) exit with.
@@ -51,10 +64,12 @@ app.command("similar")(similar.similar)
 app.command("prepare")(prepare.prepare)
 app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
+app.command("ablate")(ablate.ablate)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(download.app, name="download")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(report.app, name="report")
 app.add_typer(tasks.app, name="tasks")
 
 

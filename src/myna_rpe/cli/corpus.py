@@ -9,7 +9,7 @@ import typer
 from .output import print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
-    from ..evaluation.corpus import FetchPlan
+    from ..data.download import FetchPlan
 
 app = typer.Typer(help="Free music to evaluate on: fetched, or rendered.", no_args_is_help=True)
 
@@ -32,11 +32,7 @@ def fetch(
     from ..evaluation.corpus import fetch_corpus, packages_of
 
     def announce(plan: "FetchPlan") -> bool:
-        say(
-            f"{plan.packages - plan.pending} of {plan.packages} packages are there; to fetch: "
-            f"{plan.to_fetch / 1e9:.2f} GB, which needs up to {plan.needed / 1e9:.2f} GB of disk; "
-            f"{plan.free / 1e9:.2f} GB are free in {plan.folder}"
-        )
+        say(str(plan))
         return not dry_run
 
     with progress_bar() as bar:

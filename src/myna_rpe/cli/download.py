@@ -8,7 +8,7 @@ import typer
 from .output import print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
-    from ..data.download import Plan
+    from ..data.download import FetchPlan
 
 app = typer.Typer(help="Fetch a data set: resumed, verified, nothing twice.", no_args_is_help=True)
 
@@ -37,12 +37,8 @@ def mtg_jamendo(
     """
     from ..data.download import AUDIO_URL, download_mtg_jamendo
 
-    def announce(plan: "Plan") -> bool:
-        say(
-            f"{plan.archives - plan.pending} of {plan.archives} archives are there; to fetch: "
-            f"{plan.to_fetch / 1e9:.2f} GB, which needs {plan.needed / 1e9:.2f} GB of disk; "
-            f"{plan.free / 1e9:.2f} GB are free in {plan.folder}"
-        )
+    def announce(plan: "FetchPlan") -> bool:
+        say(str(plan))
         return not dry_run
 
     with progress_bar() as bar:

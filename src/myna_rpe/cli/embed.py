@@ -52,6 +52,9 @@ def embed(
     layer: Annotated[
         int | None, typer.Option(metavar="N", help="Read after N blocks; default: after the last.")
     ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="cls or mean of the tokens; default: as it was trained.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Decoding threads; default: one per core, <= 4.")
     ] = None,
@@ -86,6 +89,7 @@ def embed(
         device=device,
         precision=precision.value,
         layer=layer,
+        pooling=pooling,
         context=WholeTrack() if window is None else Windows(window),
     )
     with _progress() as progress, warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """`myna evaluate`: models and peers on tasks, with intervals."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,20 +17,19 @@ if TYPE_CHECKING:
     from ..evaluation.examples import Dataset
     from ..evaluation.peers import FeatureExtractor
 
-# What runs on the music of `myna corpus`: name -> what is read of its folder.
-_ON_CORPUS = ("composer", "package", "identification", "rendered-key", "rendered-tempo")
-
 
 def evaluate(
     model: Annotated[
         list[str] | None, typer.Argument(help="Models: names or folders of checkpoints.")
     ] = None,
-    task: Annotated[
-        list[str] | None,
+    tasks: Annotated[
+        str,
         typer.Option(
-            help=f"A task, repeatable: {', '.join(_ON_CORPUS)}, or one of `myna tasks list`."
+            metavar="A,B,...",
+            help="On --corpus: composer, package, composer-probe, package-probe, identification, "
+            "rendered-key, rendered-tempo, rendered-dance. On --root: see `myna tasks list`.",
         ),
-    ] = None,
+    ] = "",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for caches, scores and the report.")
     ] = Path("evaluation"),
@@ -40,40 +40,75 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Where a published data set lies: --root gtzan=DIR; repeatable."),
     ] = None,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(help="Also mfcc, mel, chroma, untrained or musicnn; repeatable."),
-    ] = None,
-    window: Annotated[
-        float | None,
-        typer.Option(help="Also read each model as the mean of windows of so many seconds."),
-    ] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Take an incomplete copy; the report says so.")
+    ] = False,
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="In the same table: mfcc, mel, chroma, untrained (of each model's size), musicnn; "
+            "for keys also librosa, essentia (detectors) and notes (of the rendered scores).",
+        ),
+    ] = "",
+    contexts: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="How models read: track (one pass), or seconds (the mean of such windows).",
+        ),
+    ] = "track",
+    lengths: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="How much there is of each track: full; its middle so many seconds; or clips, as "
+            "published (giantsteps), whose predictions are merged per track.",
+        ),
+    ] = "full",
+    layers: Annotated[
+        str,
+        typer.Option(metavar="A,B,...", help="Read after which blocks: last, all, or numbers."),
+    ] = "last",
+    poolings: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Tokens -> embedding: trained, cls or mean.")
+    ] = "trained",
     grid: Annotated[str, typer.Option(help="Settings of the probe: full (216) or fast.")] = "full",
-    seeds: Annotated[str, typer.Option(help="Seeds of the chosen probe, as 0,1,2.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Seeds of the chosen probe, as 0,1,2.")
+    ] = "0",
     protocol: Annotated[
         str, typer.Option(help="castellon, or myna-compat: chosen on test, for comparison only.")
     ] = "castellon",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; PyTorch's choice by default.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
-    """Score models on tasks; prints a Markdown report, which is also in the folder."""
-    if not task:
-        raise ConfigError("task is not given; use e.g. --task composer --corpus DIR.")
-    roots = dict(_root(text) for text in root or ())
-    datasets = [dataset for name in task for dataset in _datasets(name, corpus, roots)]
+    """Score models on tasks, and write a report: Markdown, HTML, JSON and plots.
 
-    from ..evaluation.evaluate import Protocol
+    Interrupted, run it again: features and scores that are there are not computed twice.
+    """
+    from ..evaluation.catalogue import load_task
+    from ..evaluation.evaluate import Protocol, best_spaces
     from ..evaluation.evaluate import evaluate as run
-    from ..evaluation.report import to_markdown
-    from ..storage import atomic_write
+    from ..evaluation.report import write_report
 
     set_up_torch(threads)
-    models = list(_models(model or [], peer or [], window))
-    if not models:
-        raise ConfigError("model is not given, nor a peer; name a model, or use --peer mfcc.")
     asked = Protocol.from_dict({"grid": grid, "seeds": _seeds(seeds), "name": protocol})
+    folders = dict(_root(text) for text in root or ())
+    datasets = [
+        dataset
+        for name in _items("tasks", tasks)
+        for whole in load_task(name, corpus=corpus, roots=folders, allow_partial=allow_partial)
+        for dataset in _cut(whole, _items("lengths", lengths))
+    ]
+    ways = (_items("contexts", contexts), _items("layers", layers), _items("poolings", poolings))
+    models = [extractor for name in model or () for extractor in _readings(name, *ways, device)]
+    models += _peers(peers.split(",") if peers else [], models, corpus)
+    if not models:
+        raise ConfigError("model is not given, nor a peer; name a model, or use --peers mfcc.")
     with progress_bar() as bar:
         bars: dict[str, TaskID] = {}
 
@@ -82,73 +117,95 @@ def evaluate(
                 bars[what] = bar.add_task(what, total=total, note="")
             bar.update(bars[what], completed=done, total=total)
 
-        scores = run(models, datasets, out, protocol=asked, progress=progress)
-    report = to_markdown(scores)
-    with atomic_write(out / "report.md") as file:
-        file.write(report.encode())
+        scores = list(run(models, datasets, out, protocol=asked, progress=progress))
     for score in scores:
         for example, error in score.details["failed"].items():
-            say(f"failed: {score.task}: {score.model}: {example}: {error}")
+            say(f"failed: {score.task}: {score.label}: {example}: {error}")
+    report = write_report(scores, out, maps=best_spaces(scores, models, datasets, out))
     if json:
         print_json([score.to_dict() for score in scores])
     else:
-        typer.echo(report)
+        typer.echo(report.markdown.read_text("utf-8"))
+        say(f"report: {report.html}")
 
 
-def _datasets(name: str, corpus: Path | None, roots: dict[str, Path]) -> Iterator["Dataset"]:
-    from ..evaluation.tasks import TASKS, find_task
-
-    if name in TASKS:
-        if name not in roots:
-            raise ConfigError(f"task={name!r} has no folder; use --root {name}=DIR.")
-        yield find_task(name).load(roots[name])
-        return
-    if name not in _ON_CORPUS:
-        raise ConfigError(unknown_name("task", name, [*_ON_CORPUS, *TASKS]))
-    if corpus is None:
-        raise ConfigError(
-            f"task={name!r} needs --corpus DIR; make it with `myna corpus fetch DIR`."
-        )
-    from ..evaluation.corpus import (
-        LENGTHS,
-        composer_retrieval,
-        identification,
-        rendered_key,
-        rendered_tempo,
-    )
-
-    match name:
-        case "composer" | "package":
-            yield composer_retrieval(corpus, by=name)
-        case "identification":
-            for seconds in LENGTHS:
-                excerpts = identification(corpus, seconds=seconds)
-                if excerpts.of_split("test"):  # else no track is that long
-                    yield excerpts
-        case "rendered-key":
-            yield rendered_key(corpus)
-        case "rendered-tempo":
-            yield rendered_tempo(corpus)
+# What is evaluated -------------------------------------------------------------------------------
 
 
-def _models(
-    models: list[str], peers: list[str], window: float | None
+def _cut(dataset: "Dataset", lengths: list[str]) -> Iterator["Dataset"]:
+    from ..evaluation.examples import cut, cut_into_clips
+
+    for length in lengths:
+        if length == "full":
+            yield dataset
+        elif length == "clips":
+            yield cut_into_clips(dataset)
+        else:
+            yield cut(dataset, _seconds("length", length, "full"))
+
+
+# What evaluates ----------------------------------------------------------------------------------
+
+
+def _readings(
+    name: str, contexts: list[str], layers: list[str], poolings: list[str], device: str
 ) -> Iterator["FeatureExtractor"]:
-    from ..embedder import Windows
-    from ..evaluation.peers import MynaExtractor, lookup_peer
+    """Yield a model in every way it is to be read."""
+    from ..embedder import load_model
+    from ..evaluation.peers import MynaExtractor
+    from ..evaluation.reading import Reading
 
-    for name in models:
-        whole = MynaExtractor(name)
-        whole.name = name  # of a run, all folders are called "model"
-        yield whole
-        if window is not None:
-            windows = MynaExtractor(name, context=Windows(window))
-            windows.name = f"{name}, windows of {window:g} s"
-            yield windows
-    for name in peers:
-        if name == "myna":
-            raise ConfigError("peer='myna' is a model; name it before the options.")
-        yield lookup_peer(name)()
+    windows = [None if c == "track" else _seconds("context", c, "track") for c in contexts]
+    pools = [None if pooling == "trained" else pooling for pooling in poolings]
+    model = load_model(name, device=device).model
+    depth = model.architecture.model.depth
+    blocks = [block for layer in layers for block in _blocks(layer, depth)]
+    for window, layer, pooling in product(windows, blocks, pools):
+        reading = Reading(window, layer, pooling)
+        yield MynaExtractor(model, reading=reading, name=name, device=device)
+
+
+def _blocks(layer: str, depth: int) -> list[int | None]:
+    if layer == "last":
+        return [None]
+    if layer == "all":
+        return [*range(1, depth), None]
+    try:
+        return [int(layer)]
+    except ValueError as error:
+        raise ConfigError(
+            f"layers={layer!r} is no block; use last, all or numbers from 1 to {depth}."
+        ) from error
+
+
+def _peers(
+    names: list[str], models: list["FeatureExtractor"], corpus: Path | None
+) -> Iterator["FeatureExtractor"]:
+    from ..evaluation.peers import KEY_DETECTORS, PEERS, NotesExtractor, UntrainedExtractor
+
+    for name in names:
+        if name == "notes":
+            if corpus is None:
+                raise ConfigError("peer='notes' needs --corpus DIR, where scores were rendered.")
+            yield NotesExtractor(corpus)
+        elif name == "untrained":
+            yield from UntrainedExtractor.like(models)
+        elif name in KEY_DETECTORS:
+            yield KEY_DETECTORS[name]()
+        elif name in PEERS:
+            yield PEERS[name]()
+        else:
+            raise ConfigError(unknown_name("peer", name, [*PEERS, *KEY_DETECTORS, "notes"]))
+
+
+# Text -> what it says ----------------------------------------------------------------------------
+
+
+def _items(option: str, text: str) -> list[str]:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        raise ConfigError(f"{option} is not given; write it as --{option} A,B; see --help.")
+    return list(dict.fromkeys(items))
 
 
 def _root(text: str) -> tuple[str, Path]:
@@ -156,6 +213,16 @@ def _root(text: str) -> tuple[str, Path]:
     if not equals:
         raise ConfigError(f"root={text!r} has no '='; write it as gtzan=DIR.")
     return name, Path(folder)
+
+
+def _seconds(option: str, text: str, alternative: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{option}={text!r} is neither {alternative} nor a number of seconds; "
+            f"write it as {alternative},10."
+        ) from error
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -85,7 +85,12 @@ def _embed(track: Path, table: "EmbeddingTable", model: str | None) -> "npt.NDAr
     set_up_torch()
     header = table.header
     context = WholeTrack() if header.windows is None else Windows(*header.windows)
-    embedder = load_model(model or header.model or None, layer=header.layer, context=context)
+    embedder = load_model(
+        model or header.model or None,
+        layer=header.layer,
+        pooling=header.pooling,
+        context=context,
+    )
     check_same_space(header, embedder.space_id, f"model {embedder.source}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SilentTrackWarning)

@@ -7,7 +7,14 @@ Lengths are in samples, rates in Hz, frequencies in Hz, decibels relative to the
 
 from .base import Config, differences
 from .front_end import FRONT_ENDS, FrontEndConfig, lookup_front_end
-from .model import ARCHITECTURES, Architecture, ModelConfig, PatchShape, lookup_architecture
+from .model import (
+    ARCHITECTURES,
+    Architecture,
+    ModelConfig,
+    PatchShape,
+    Pooling,
+    lookup_architecture,
+)
 from .objectives import (
     CONTRASTIVE,
     AnInfoNceConfig,
@@ -70,6 +77,7 @@ __all__ = [
     "OptimConfig",
     "PatchShape",
     "PatchoutConfig",
+    "Pooling",
     "RatioPatchoutConfig",
     "RopeConfig",
     "RunConfig",

@@ -10,6 +10,9 @@ from .base import Config
 from .front_end import FRONT_ENDS, FrontEndConfig
 from .positions import AlibiConfig, SchemeConfig, SinusoidalConfig
 
+Pooling = Literal["cls", "mean"]
+"""Tokens -> embedding: the class token, or the mean of all others."""
+
 
 class PatchShape(Config):
     """Extent of one patch of the spectrogram, in mel bands by frames."""
@@ -36,7 +39,7 @@ class ModelConfig(Config):
     heads: int = Field(6, ge=1)
     head_dim: int = Field(64, ge=1)
     mlp_dim: int = Field(1536, ge=1)
-    pooling: Literal["cls", "mean"] = "cls"
+    pooling: Pooling = "cls"
     positions: tuple[SchemeConfig, ...] = (AlibiConfig(),)
     train_tokens: int | None = Field(None, ge=2)
     projection_dim: int = Field(128, ge=1)

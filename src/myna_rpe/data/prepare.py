@@ -102,7 +102,7 @@ def prepare_shards(
     min_seconds: float = DEFAULT_MIN_SECONDS,
     workers: int | None = None,
     shard_bytes: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total, path: None,
 ) -> PrepareReport:
     """Turn music into shards that `ShardSet.open` reads; interrupted at any point, run it again.
 
@@ -190,17 +190,15 @@ class _Run:
                 f"{len(files)} files given; choose another folder, or delete this one."
             )
 
-    def read(self, workers: int, progress: Progress | None) -> None:
+    def read(self, workers: int, progress: Progress) -> None:
         """Turn what is left to do into tracks and rejected files."""
         done = self.num_files - len(self.todo)
-        if progress:
-            progress(done, self.num_files, "")
+        progress(done, self.num_files, "")
         outcomes = run_job(Job(self.settings, self.min_seconds), self.todo, workers=workers)
 
         def pieces() -> Iterator[Piece]:
             for number, outcome in enumerate(outcomes, start=done + 1):
-                if progress:
-                    progress(number, self.num_files, outcome.path)
+                progress(number, self.num_files, outcome.path)
                 if isinstance(outcome, Rejected):
                     self.rejected.append(outcome)
                 else:

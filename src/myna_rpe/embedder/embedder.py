@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from ..config import Pooling
 from ..errors import CheckpointError, ConfigError, MynaError, unknown_name
 from ..model.attention import Runtime
 from ..model.checkpoint import MynaModel, list_models, models_folder, resolve_model
@@ -61,11 +62,12 @@ class Embedder:
         model: the model; it is moved to `device`, and is in eval mode while it embeds.
         context: which spans of a track are read.
         layer: read after this many blocks, 1 to depth; None: after the last.
+        pooling: ``cls``: the class token; ``mean``: of all other tokens; None: as it was trained.
         device: ``auto`` (CUDA if there is one), or any name torch knows.
         source: name or folder that the model was loaded from, for `load_model` to find it again.
 
     Raises:
-        ConfigError: a layer or device that does not exist.
+        ConfigError: a layer, pooling or device that does not exist.
 
     Example:
         >>> embedder = Embedder(MynaModel.untrained("tiny-16k"))
@@ -80,12 +82,14 @@ class Embedder:
         *,
         context: Context = WHOLE_TRACK,
         layer: int | None = None,
+        pooling: str | None = None,
         device: str = "auto",
         source: str = "",
     ) -> None:
         depth = model.architecture.model.depth
         if layer is not None and not 1 <= layer <= depth:
             raise ConfigError(f"layer={layer} does not exist; use 1 <= layer <= {depth}.")
+        self.pooling = _pooling(model, pooling)
         self.device = _device(device)
         self.model = model.to(self.device)
         self.context = context
@@ -105,13 +109,14 @@ class Embedder:
 
     @cached_property
     def space_id(self) -> str:
-        """Name of the space the embeddings lie in: weights, front end, layer and context.
+        """Name of the space the embeddings lie in: weights, front end, layer, pooling and context.
 
         Embeddings may be compared only where these are equal. It is computed once: make a new
         embedder after training on.
         """
         layer = "" if self.layer is None else f"/layer{self.layer}"
-        return f"{self.model.space_id}{layer}{self.context.suffix}"
+        pooling = "" if self.pooling is None else f"/{self.pooling}"
+        return f"{self.model.space_id}{layer}{pooling}{self.context.suffix}"
 
     def embed(
         self, source: Source, *, sample_rate: int | None = None
@@ -311,6 +316,7 @@ class Embedder:
             padded.to(self.device),
             num_frames=num_frames.to(self.device) if is_padded else None,
             layer=self.layer,
+            pooling=self.pooling,
         )
         return embeddings.float().cpu()
 
@@ -346,6 +352,7 @@ def load_model(
     kernel: str = "auto",
     context: Context = WHOLE_TRACK,
     layer: int | None = None,
+    pooling: str | None = None,
 ) -> Embedder:
     """Return an embedder with the model of that name, folder or file.
 
@@ -358,10 +365,11 @@ def load_model(
         kernel: an attention kernel's name, or ``auto``.
         context: which spans of a track are read.
         layer: read after this many blocks; None: after the last.
+        pooling: ``cls`` or ``mean``; None: as it was trained.
 
     Raises:
         CheckpointError: no such model (the valid names are listed), or a damaged one.
-        ConfigError: a precision, kernel, layer or device that does not exist.
+        ConfigError: a precision, kernel, layer, pooling or device that does not exist.
 
     Example:
         >>> model = load_model("myna.safetensors")  # doctest: +SKIP
@@ -377,7 +385,9 @@ def load_model(
     loaded.encoder.runtime = Runtime(kernel=kernel, precision=_PRECISIONS[precision])
     installed = folder.parent == models_folder()
     source = folder.name if installed else str(folder.resolve())
-    return Embedder(loaded, context=context, layer=layer, device=device, source=source)
+    return Embedder(
+        loaded, context=context, layer=layer, pooling=pooling, device=device, source=source
+    )
 
 
 # --- pieces --------------------------------------------------------------------------------------
@@ -408,6 +418,18 @@ def _warn_if_silent(track: Track) -> None:
     """Warn from where the embedder was called."""
     if track.silent:
         warnings.warn(f"{track.path}: {track.warning}", SilentTrackWarning, stacklevel=3)
+
+
+def _pooling(model: MynaModel, name: str | None) -> Pooling | None:
+    """Return the pooling where it is not the model's own."""
+    if name is None:
+        return None
+    if name not in get_args(Pooling):
+        raise ConfigError(unknown_name("pooling", name, get_args(Pooling)))
+    own = model.architecture.model.pooling
+    if (name, own) == ("cls", "mean"):
+        raise ConfigError("pooling='cls' needs a class token, which this model lacks; use mean.")
+    return None if name == own else cast(Pooling, name)
 
 
 def _device(name: str) -> torch.device:

@@ -2,8 +2,8 @@
 
 A task of kind retrieval is answered by the features themselves: tracks look for those of their
 label, or, where it has queries (split ``test``), excerpts for the track they are from. Every other
-kind is answered by a probe that is chosen on validation (`probes.run_probe`). Intervals are
-percentile bootstraps over tracks.
+kind is answered by a probe that is chosen on validation (`probes.run_probe`), once for each fold;
+a key detector needs none. Intervals are percentile bootstraps over tracks.
 
 Features are cached by space (`features`), and each score is a file of its own, so an evaluation
 that was interrupted goes on where it was. What was asked for is hashed into the file's name.
@@ -11,24 +11,31 @@ that was interrupted goes on where it was. What was asked for is hashed into the
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float32
 
 from ..config import Config
 from ..errors import TaskError
 from ..storage import write_json
 from .examples import Dataset, Example
-from .features import Features, extract_features
-from .metrics import METRICS, identification_ranks, retrieval_per_query
-from .peers import FeatureExtractor
-from .statistics import Interval, bootstrap, of_outputs, of_values
+from .features import Features, extract_features, stamp_of
+from .metrics import (
+    alignment,
+    coherence,
+    hubness,
+    identification_ranks,
+    retrieval_per_query,
+    uniformity,
+)
+from .peers import FeatureExtractor, KeyDetector
+from .scores import Outputs, Queries, Score, measure
 
 _RECALL_AT = (1, 5, 10)
+_COHERENCE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Protocol(Config):
@@ -39,41 +46,6 @@ class Protocol(Config):
     name: Literal["castellon", "myna-compat"] = "castellon"
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a model reached on a task.
-
-    Attributes:
-        task: name of the data set.
-        model: what the report calls the model.
-        space_id: of its features.
-        metrics: by name, the primary one first.
-        num_examples: files and excerpts that were read; ``num_failed`` could not be.
-        seconds_per_track: to read and embed one, decoding included.
-        details: everything else that the numbers come from, as JSON data: the setting that was
-            chosen, all that were tried, what each track was given.
-    """
-
-    task: str
-    model: str
-    space_id: str
-    metrics: dict[str, Interval]
-    num_examples: int
-    num_failed: int
-    seconds_per_track: float
-    details: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON data; `from_dict` of it is equal to this."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Score":
-        """Return the score that `to_dict` described."""
-        metrics = {name: Interval(**value) for name, value in data["metrics"].items()}
-        return cls(**data | {"metrics": metrics})
-
-
 def evaluate(
     models: Sequence[FeatureExtractor],
     datasets: Sequence[Dataset],
@@ -81,8 +53,10 @@ def evaluate(
     *,
     protocol: Protocol | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[Score]:
-    """Return the scores of all models on all tasks, task by task; each is kept in `out`.
+) -> Iterator[Score]:
+    """Yield the scores of all models on all tasks, task by task; each is kept in `out`.
+
+    What has nothing to say about a task, as a key detector about tempo, is left out of it.
 
     Args:
         models: models and peers.
@@ -96,35 +70,42 @@ def evaluate(
         EmbeddingError: a cache cannot be used.
     """
     protocol = protocol or Protocol()
-    scores = []
     for dataset in datasets:
         for model in models:
+            if not model.answers(dataset):
+                continue
             path = out / "scores" / dataset.name / f"{_key(dataset, model, protocol)}.json"
             if path.exists():
-                scores.append(Score.from_dict(json.loads(path.read_bytes())))
+                yield Score.from_dict(json.loads(path.read_bytes()))
                 continue
 
             def tell(done: int, total: int, what: str = f"{dataset.name}: {model.name}") -> None:
                 if progress:
                     progress(what, done, total)
 
-            features = extract_features(model, dataset.examples, out / "features", progress=tell)
-            score = score_features(dataset, features, model=model.name, protocol=protocol)
+            examples = dataset.examples
+            if isinstance(model, KeyDetector):
+                examples = dataset.of_split("test")
+            features = extract_features(model, examples, out / "features", progress=tell)
+            score = score_features(dataset, features, model=model, protocol=protocol)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, score.to_dict())
-            scores.append(score)
-    return scores
+            yield score
 
 
 def score_features(
-    dataset: Dataset, features: Features, *, model: str, protocol: Protocol | None = None
+    dataset: Dataset,
+    features: Features,
+    *,
+    model: FeatureExtractor,
+    protocol: Protocol | None = None,
 ) -> Score:
     """Return what features are worth on a task.
 
     Args:
         dataset: the task.
         features: of its examples.
-        model: what the report calls them.
+        model: whose they are.
         protocol: of probes.
 
     Raises:
@@ -132,22 +113,31 @@ def score_features(
     """
     if not features.examples:
         raise TaskError(
-            f"task={dataset.name!r} has no example that {model} can read, the first of "
+            f"task={dataset.name!r} has no example that {model.name} can read, the first of "
             f"{len(features.failures)}: {features.failures[0].error}"
         )
-    if dataset.kind != "retrieval":
-        metrics, details = _probe(dataset, features, protocol or Protocol())
+    details: dict[str, Any] = {}
+    if isinstance(model, KeyDetector):
+        evidence: Queries | Outputs = _detect(dataset, features)
+    elif dataset.kind != "retrieval":
+        evidence, details = _probe(dataset, features, protocol or Protocol())
     elif dataset.of_split("test"):
-        metrics, details = _identify(features)
+        evidence = _identify(features)
     else:
-        metrics, details = _retrieve(features)
+        evidence, details = _retrieve(features)
+    metrics, spreads = measure(evidence)
     details["notes"] = dict(dataset.notes)
     details["failed"] = {failure.example.id: failure.error for failure in features.failures}
     return Score(
         task=dataset.name,
-        model=model,
+        kind=dataset.kind,
+        length=dataset.length,
+        model=model.name,
+        reading=model.reading,
         space_id=features.space_id,
         metrics=metrics,
+        spreads=spreads,
+        evidence=evidence,
         num_examples=len(features.examples),
         num_failed=len(features.failures),
         seconds_per_track=features.seconds_per_track,
@@ -155,34 +145,68 @@ def score_features(
     )
 
 
-Metrics = dict[str, Interval]
+def best_spaces(
+    scores: Sequence[Score],
+    models: Sequence[FeatureExtractor],
+    datasets: Sequence[Dataset],
+    out: Path,
+) -> dict[str, tuple[Float32[np.ndarray, "n dim"], list[str]]]:
+    """Return the features in which each task was answered best, and the labels, for a map.
+
+    Of tasks in which every track has one label, and read as a whole: of the others a map says
+    little. The features are those that `evaluate` has kept.
+
+    Args:
+        scores: of `evaluate`.
+        models: as it was given them; so are the others.
+        datasets: the tasks.
+        out: folder of caches and scores.
+    """
+    spaces = {model.space_id: model for model in models if not isinstance(model, KeyDetector)}
+    maps = {}
+    for dataset in datasets:
+        labelled = dataset.kind in ("classification", "key", "retrieval")
+        of_tracks = [
+            score
+            for score in scores
+            if score.task == dataset.name and score.length is None and score.space_id in spaces
+        ]
+        searched = dataset.kind == "retrieval" and dataset.of_split("test")  # each its own label
+        if not labelled or searched or dataset.length is not None or not of_tracks:
+            continue
+        best = max(of_tracks, key=lambda score: score.metrics[score.primary].value)
+        features = extract_features(spaces[best.space_id], dataset.examples, out / "features")
+        labels = [str(example.label) for example in features.examples]
+        maps[f"{dataset.name}: {best.label}"] = (features.values, labels)
+    return maps
 
 
-def _retrieve(features: Features) -> tuple[Metrics, dict[str, Any]]:
-    examples = features.examples
+def _retrieve(features: Features) -> tuple[Queries, dict[str, Any]]:
+    examples, values = features.examples, features.values
     labels = [str(example.label) for example in examples]
     groups = [example.group for example in examples]
-    values = retrieval_per_query(features.values, labels, groups)
+    found = retrieval_per_query(values, labels, groups)
     # Only tracks that have something to find are drawn: the others have no value.
-    asked = ~np.isnan(values["map"])
-    metrics = {
-        name: bootstrap(of_values(value[asked]), int(asked.sum()))
-        for name, value in values.items()
-        if asked.any()
-    }
-    if not metrics:
+    asked = np.flatnonzero(~np.isnan(found["map"])).tolist()
+    if not asked:
         raise TaskError(
             f"labels of {len(labels)} tracks leave nothing to find: no two tracks of different "
             "groups share one; give more tracks of a label."
         )
-    found = {
-        example.id: None if math.isnan(value) else value
-        for example, value in zip(examples, values["p_at_1"].tolist(), strict=True)
+    queries = Queries(
+        [examples[row].id for row in asked], {name: value[asked] for name, value in found.items()}
+    )
+    ks = sorted({k for k in _COHERENCE_AT if k < len(labels)} | {len(labels) - 1})
+    space = {
+        "hubness": hubness(values),
+        "alignment": alignment(values, labels),
+        "uniformity": uniformity(values),
+        "coherence": coherence(values, labels, ks, groups),
     }
-    return metrics, {"p_at_1": found, "queries": int(asked.sum())}
+    return queries, {"space": space}
 
 
-def _identify(features: Features) -> tuple[Metrics, dict[str, Any]]:
+def _identify(features: Features) -> Queries:
     queries, references = _rows(features, "test"), _rows(features, "")
     examples = [features.examples[row] for row in queries]
     tracks = [example.track for example in examples]
@@ -192,49 +216,62 @@ def _identify(features: Features) -> tuple[Metrics, dict[str, Any]]:
         features.values[references],
         [features.examples[row].track for row in references],
     )
-    metrics = {
-        f"recall_at_{k}": bootstrap(
-            of_values((ranks <= k).astype(np.float64)), len(ranks), clusters=tracks
-        )
-        for k in _RECALL_AT
-    }
-    found = zip(examples, ranks.tolist(), strict=True)
-    return metrics, {"ranks": {example.id: rank for example, rank in found}}
+    values = {f"recall_at_{k}": (ranks <= k).astype(np.float64) for k in _RECALL_AT}
+    return Queries([example.id for example in examples], values | {"mrr": 1 / ranks}, tracks)
+
+
+def _detect(dataset: Dataset, features: Features) -> Outputs:
+    # Needs scikit-learn, which retrieval does not.
+    from .probes import encode
+
+    return Outputs(
+        dataset.kind,
+        dataset.classes,
+        [_track(example) for example in features.examples],
+        encode(dataset.kind, dataset.classes, [example.label for example in features.examples]),
+        features.values[None].astype(np.float64),
+    )
 
 
 def _probe(
     dataset: Dataset, features: Features, protocol: Protocol
-) -> tuple[Metrics, dict[str, Any]]:
-    # Needs scikit-learn, which retrieval does not.
+) -> tuple[Outputs, dict[str, Any]]:
     from .probes import ProbeData, run_probe
 
-    def data(split: str) -> ProbeData:
-        rows = _rows(features, split)
-        examples = [features.examples[row] for row in rows]
+    row = {example.id: row for row, example in enumerate(features.examples)}
+
+    def data(fold: Dataset, split: str) -> ProbeData:
+        examples = [e for e in fold.examples if e.split == split and e.id in row]
         return ProbeData(
-            features.values[rows],
+            features.values[[row[example.id] for example in examples]],
             [example.label for example in examples],
             [_track(example) for example in examples],
         )
 
-    result = run_probe(
-        data("train"),
-        data("valid"),
-        data("test"),
-        kind=dataset.kind,
-        classes=dataset.classes,
-        grid=protocol.grid,
-        seeds=protocol.seeds,
-        protocol=protocol.name,
-    )
-    metrics = {
-        name: bootstrap(
-            of_outputs(name, dataset.kind, result.targets, result.outputs, dataset.classes),
-            len(result.targets),
+    results = [
+        run_probe(
+            data(fold, "train"),
+            data(fold, "valid"),
+            data(fold, "test"),
+            kind=dataset.kind,
+            classes=dataset.classes,
+            grid=protocol.grid,
+            seeds=protocol.seeds,
+            protocol=protocol.name,
         )
-        for name in METRICS[dataset.kind]
-    }
-    return metrics, {"probe": result.to_dict()}
+        for fold in dataset.in_folds()
+    ]
+    outputs = Outputs(
+        dataset.kind,
+        dataset.classes,
+        [track for result in results for track in result.tracks],
+        np.concatenate([result.targets for result in results]),
+        np.concatenate(
+            [np.stack([run.outputs for run in result.runs]) for result in results], axis=1
+        ),
+    )
+    details = {"protocol": results[0].note, "probes": [result.to_dict() for result in results]}
+    return outputs, details
 
 
 def _rows(features: Features, split: str) -> list[int]:
@@ -246,13 +283,21 @@ def _track(example: Example) -> str:
 
 
 def _key(dataset: Dataset, model: FeatureExtractor, protocol: Protocol) -> str:
-    """Return a name for this question: the same examples, model and protocol, and no other."""
+    """Return a name for this question: the same files, labels, model and protocol, and no other."""
     examples = [
         (e.id, str(e.path), e.label, e.split, e.track, e.group, e.start, e.duration)
         for e in dataset.examples
     ]
-    asked = protocol.to_dict() if dataset.kind != "retrieval" else None
-    text = json.dumps([dataset.name, dataset.kind, dataset.classes, examples, asked, model.name])
-    return hashlib.sha256(f"{text}{model.space_id}".encode("utf-8", "surrogateescape")).hexdigest()[
-        :16
-    ]
+    paths = dict.fromkeys(example.path for example in dataset.examples)
+    asked = {
+        "examples": examples,
+        "files": [stamp_of(path) for path in paths],
+        "folds": [dict(fold) for fold in dataset.folds],
+        "kind": dataset.kind,
+        "classes": dataset.classes,
+        "protocol": protocol.to_dict() if dataset.kind != "retrieval" else None,
+        "model": model.name,
+        "space_id": model.space_id,
+    }
+    text = json.dumps(asked).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:16]

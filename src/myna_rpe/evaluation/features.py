@@ -77,7 +77,7 @@ def extract_features(
     examples: Sequence[Example],
     cache: Path,
     *,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Features:
     """Return the features of examples; a bad file never stops the others.
 
@@ -92,7 +92,7 @@ def extract_features(
             written. What was extracted until then is kept for the next run.
     """
     spans = [_span(example) for example in examples]
-    stamps = {span: _stamp(span.path) for span in spans}
+    stamps = {span: stamp_of(span.path) for span in spans}
     errors: dict[Span, str] = {}
     folder = cache / quote(extractor.space_id, safe="")
     with _Cache.open(folder, extractor) as known:
@@ -105,8 +105,7 @@ def extract_features(
                     errors[span] = problem
                 elif not isinstance(result, str):
                     known.add(span, stamps[span], result)
-                if progress is not None:
-                    progress(reused + done, len(stamps))
+                progress(reused + done, len(stamps))
         known.flush()
         rows = {span: known.rows[span] for span in stamps if span not in errors}
     good = [index for index, span in enumerate(spans) if span in rows]
@@ -133,19 +132,20 @@ def _span(example: Example) -> Span:
     return Span(example.path.absolute(), example.start, example.duration)
 
 
-class _Stamp(NamedTuple):
+class Stamp(NamedTuple):
     """What tells an unchanged file."""
 
     size: int
     mtime_ns: int
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what tells whether a file has changed; None: it is not there."""
     try:
         status = path.stat()
     except OSError:  # the extractor will say why
         return None
-    return _Stamp(status.st_size, status.st_mtime_ns)
+    return Stamp(status.st_size, status.st_mtime_ns)
 
 
 def _problem(
@@ -170,7 +170,7 @@ def _problem(
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    stamp: _Stamp
+    stamp: Stamp
     features: Float32[np.ndarray, " dim"]
     seconds: float
 
@@ -214,18 +214,18 @@ class _Cache:
                 cache.flush()
             cache._join()
 
-    def has(self, span: Span, stamp: _Stamp | None) -> bool:
+    def has(self, span: Span, stamp: Stamp | None) -> bool:
         """Return whether the features of a file as it is now are known."""
         return span in self.rows and self.rows[span].stamp == stamp
 
-    def add(self, span: Span, stamp: _Stamp | None, features: Float32[np.ndarray, " dim"]) -> None:
+    def add(self, span: Span, stamp: Stamp | None, features: Float32[np.ndarray, " dim"]) -> None:
         """Keep features; they are on disk, and among `rows`, after the next flush.
 
         Raises:
             EmbeddingError: the part cannot be written.
         """
         # A file that came into being after it was looked at has no stamp: it is not found again.
-        self._pending[span] = _Row(stamp or _Stamp(-1, -1), features, seconds=0.0)
+        self._pending[span] = _Row(stamp or Stamp(-1, -1), features, seconds=0.0)
         waited = time.monotonic() - self._flushed
         if len(self._pending) >= _PART_ROWS or waited >= _PART_SECONDS:
             self.flush()
@@ -293,4 +293,4 @@ class _Cache:
             )
         for row, values in zip(plain, features, strict=True):
             span = Span(path_from_text(row["path"]), row["start"], row["duration"])
-            yield span, _Row(_Stamp(row["size"], row["mtime_ns"]), values, row["seconds"])
+            yield span, _Row(Stamp(row["size"], row["mtime_ns"]), values, row["seconds"])

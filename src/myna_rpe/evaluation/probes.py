@@ -832,11 +832,12 @@ class ProbeResult:
         return self.runs[0].outputs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-compatible data."""
+        """Return JSON data of how it was chosen, without tracks, targets and outputs."""
         data = asdict(self)
-        data["targets"] = self.targets.tolist()
+        for large in ("classes", "tracks", "targets"):
+            del data[large]
         for run in data["runs"]:
-            run["outputs"] = run["outputs"].tolist()
+            del run["outputs"]
         return data
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config import ModelConfig, PatchShape
+from ..config import ModelConfig, PatchShape, Pooling
 from ..errors import ConfigError
 from .attention import Attention, AttentionContext, Runtime, log_n_scale
 from .kernels import Layout
@@ -107,6 +107,7 @@ class Encoder(nn.Module):
         num_frames: Int[Tensor, " batch"] | None = None,
         patchout: Patchout | None = None,
         layer: int | None = None,
+        pooling: Pooling | None = None,
     ) -> Float[Tensor, "batch embedding_dim"]:
         """Return one embedding per spectrogram.
 
@@ -115,15 +116,21 @@ class Encoder(nn.Module):
             num_frames: real frames of each sample where the batch was padded; None: all are real.
             patchout: drops tokens in training mode; has no effect in eval mode.
             layer: read the embedding after this many blocks, 1 to depth; None: after the last.
+            pooling: ``cls``: the class token; ``mean``: of all other tokens; None: as configured.
 
         Raises:
-            ConfigError: a layer that does not exist, or an input a positional scheme cannot place.
+            ConfigError: a layer that does not exist, an input a positional scheme cannot place, or
+                the class token of a model without one.
         """
         patches = self._cut(spectrogram, num_frames, patchout if self.training else None)
-        return self.encode(patches, layer=layer)
+        return self.encode(patches, layer=layer, pooling=pooling)
 
     def encode(
-        self, patches: Sequence[Patches], *, layer: int | None = None
+        self,
+        patches: Sequence[Patches],
+        *,
+        layer: int | None = None,
+        pooling: Pooling | None = None,
     ) -> Float[Tensor, "batch embedding_dim"]:
         """Return one embedding per sample from its patches, whichever of them were kept.
 
@@ -133,17 +140,25 @@ class Encoder(nn.Module):
         Args:
             patches: of each patch shape, in the order of ``config.patches``.
             layer: as in `forward`.
+            pooling: as in `forward`.
 
         Raises:
             ConfigError: as in `forward`.
         """
+        pooling = pooling or self.config.pooling
+        if pooling == "cls" and self.cls is None:
+            raise ConfigError(
+                "pooling='cls' needs a class token, which this model lacks; use mean."
+            )
         embeddings = []
         for stem, own in zip(self._stems(), patches, strict=True):
             tokens = self._embed(stem, own)
-            x = self._run(stem, tokens, layer, prefix_only=self.cls is not None)
-            if self.cls is not None:
+            x = self._run(stem, tokens, layer, prefix_only=pooling == "cls")
+            if pooling == "cls":
                 embeddings.append(x[:, 0])
-            elif tokens.valid is None:
+                continue
+            x = x[:, x.shape[1] - len(tokens.coords) :]
+            if tokens.valid is None:
                 embeddings.append(x.mean(dim=1))
             else:
                 share = tokens.valid / tokens.valid.sum(dim=1, keepdim=True)

@@ -11,7 +11,7 @@ import pytest
 from myna_rpe.data import MtgJamendo
 from myna_rpe.data.download import (
     DownloadReport,
-    Plan,
+    FetchPlan,
     archives,
     download_mtg_jamendo,
     mtg_jamendo,
@@ -118,16 +118,16 @@ def test_a_second_run_asks_the_server_for_nothing_and_reads_no_sound(download, s
 
 
 def test_the_plan_is_told_first_and_may_be_declined(download, server):
-    plans: list[Plan] = []
+    plans: list[FetchPlan] = []
 
-    def decline(plan: Plan) -> bool:
+    def decline(plan: FetchPlan) -> bool:
         plans.append(plan)
         return False
 
     report = download(announce=decline)
     sizes = [len(c) for name, c in server.files.items() if name.endswith(".tar")]
     (plan,) = plans
-    assert (plan.archives, plan.pending, plan.to_fetch) == (2, 2, sum(sizes))
+    assert (plan.total, plan.pending, plan.to_fetch) == (2, 2, sum(sizes))
     assert plan.needed == sum(sizes) + max(sizes)
     assert not any(path.endswith(".tar") for path in server.fetched)
     assert (report.archives, report.fetched, report.files) == (2, 0, 0)
@@ -147,7 +147,7 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_run(download, server, 
         DatasetError, match=r"low-00\.tar failed 3 times.*run the same command again"
     ):
         download()
-    plans: list[Plan] = []
+    plans: list[FetchPlan] = []
     server.requests.clear()
     report = download(announce=lambda plan: plans.append(plan) is None)
     assert sound(report.folder) == tracks
@@ -261,7 +261,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_fetched(download, server
 
 
 def test_two_downloads_into_one_folder_are_refused(download):
-    def second(plan: Plan) -> bool:
+    def second(plan: FetchPlan) -> bool:
         with pytest.raises(DatasetError, match=rf"is being downloaded to by process {os.getpid()}"):
             download()
         return True

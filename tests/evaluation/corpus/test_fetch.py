@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from myna_rpe.data.download import FetchPlan
 from myna_rpe.errors import ConfigError, TaskError
 from myna_rpe.evaluation.corpus import fetch
-from myna_rpe.evaluation.corpus.fetch import FetchPlan, fetch_corpus
+from myna_rpe.evaluation.corpus.fetch import fetch_corpus
 from myna_rpe.evaluation.corpus.manifest import MANIFEST, read_tracks
 from myna_rpe.evaluation.corpus.packages import PACKAGES, VARIANTS, composer_of, packages_of
 from myna_rpe.storage import acquire_lock, file_sha256
@@ -84,7 +85,7 @@ def test_disk_use_is_told_before_anything_is_fetched_and_can_be_declined(mirror,
     size = (mirror.archives / "game.deb").stat().st_size
     plans: list[FetchPlan] = []
     report = fetch_corpus(tmp_path / "corpus", [game()], announce=lambda p: bool(plans.append(p)))
-    assert (plans[0].to_fetch, plans[0].pending, plans[0].packages) == (size, 1, 1)
+    assert (plans[0].to_fetch, plans[0].pending, plans[0].total) == (size, 1, 1)
     assert plans[0].needed == 4 * size
     assert (report.packages, report.fetched, report.tracks) == (0, 0, ())
     assert not any(call.startswith("dpkg") for call in mirror.calls())

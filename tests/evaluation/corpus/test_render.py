@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from myna_rpe.errors import TaskError
 from myna_rpe.evaluation.corpus import render, synthesis
-from myna_rpe.evaluation.corpus.key import pitch_class_features, rendered_key
+from myna_rpe.evaluation.corpus.key import rendered_key
 from myna_rpe.evaluation.corpus.midi import midi_file, pitch_class_histogram
 from myna_rpe.evaluation.corpus.render import (
     MANIFEST,
@@ -25,6 +25,7 @@ from myna_rpe.evaluation.corpus.rhythm import rendered_dance, rendered_tempo
 from myna_rpe.evaluation.corpus.scores import Note, Tune
 from myna_rpe.evaluation.corpus.synthesis import SOUNDFONTS, Synthesiser, find_synthesiser
 from myna_rpe.evaluation.keys import KEYS
+from myna_rpe.evaluation.peers import NotesExtractor
 
 from .packages_on_path import install_tools
 
@@ -338,8 +339,13 @@ def test_tasks_on_renderings(small, tmp_path):
     assert {e.group for e in keys.of_split("test")}.isdisjoint(
         e.group for split in ("train", "valid") for e in keys.of_split(split)
     )
-    features = pitch_class_features(folder, keys.examples)
-    np.testing.assert_allclose(features, [r.pitch_classes for r in done], rtol=1e-6)
+    notes = NotesExtractor(folder)
+    assert notes.answers(keys)
+    assert not notes.answers(replace(keys, length=10.0))
+    shares = [notes.extract(example.path) for example in keys.examples]
+    np.testing.assert_allclose(shares, [r.pitch_classes for r in done], rtol=1e-6)
+    with pytest.raises(TaskError, match="is no rendering"):
+        notes.extract(folder / "else.flac")
 
     tempo = rendered_tempo(folder)
     for rendering, example in zip(done, tempo.examples, strict=True):

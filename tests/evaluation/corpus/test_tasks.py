@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myna_rpe.errors import ConfigError, TaskError
-from myna_rpe.evaluation.corpus.composer import assign_folds, composer_folds, composer_retrieval
+from myna_rpe.evaluation.corpus.composer import assign_folds, composer_probe, composer_retrieval
 from myna_rpe.evaluation.corpus.identification import LENGTHS, identification
 from myna_rpe.evaluation.corpus.manifest import MANIFEST, CorpusTrack, read_corpus, write_tracks
 
@@ -77,19 +77,27 @@ def test_the_by_package_figure_is_of_the_same_tracks(corpus):
 
 def test_every_track_is_tested_once_and_all_splits_have_all_composers(corpus):
     folder = corpus(*TRACKS)
-    folds = composer_folds(folder, num_folds=5)
+    probe = composer_probe(folder, num_folds=5)
+    folds = probe.in_folds()
+    assert len(folds) == 5
     tested = Counter(e.id for data in folds for e in data.of_split("test"))
     assert set(tested.values()) == {1}
     assert len(tested) == 20
     for data in folds:
         for split in ("train", "valid", "test"):
             assert {e.label for e in data.of_split(split)} == {"Ada", "Bob", "Cyd"}
-    assert folds == composer_folds(folder, num_folds=5)
+    assert probe == composer_probe(folder, num_folds=5)
+
+
+def test_packages_are_told_apart_on_the_same_terms(corpus):
+    other = [track(n, "Ada", package="freecol") for n in range(30, 36)]
+    data = composer_probe(corpus(*TRACKS, *other), by="package", num_folds=3)
+    assert (data.name, data.classes) == ("corpus-package-probe", ("freecol", DEV))
 
 
 def test_albums_stay_in_one_fold_where_there_are_enough_of_them(corpus):
     more = [track(40 + n, "Cyd", f"album {13 + n}") for n in range(4)]
-    for data in composer_folds(corpus(*TRACKS, *more), num_folds=5):
+    for data in composer_probe(corpus(*TRACKS, *more), num_folds=5).in_folds():
         splits = defaultdict(set)
         for example in data.examples:
             if example.label == "Cyd":
@@ -124,9 +132,9 @@ def test_folds_are_even_and_keep_groups_whole_where_they_can(labels, num_folds, 
 def test_folds_that_leave_something_empty_are_refused(corpus):
     folder = corpus(*TRACKS)
     with pytest.raises(TaskError, match="leaves a split empty"):
-        composer_folds(folder, num_folds=2)
+        composer_probe(folder, num_folds=2)
     with pytest.raises(TaskError, match="use fewer folds"):
-        composer_folds(folder, num_folds=7 + 1)
+        composer_probe(folder, num_folds=7 + 1)
 
 
 def test_an_excerpt_lies_in_its_own_track_and_asks_for_it(corpus):

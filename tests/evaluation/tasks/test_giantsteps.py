@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from myna_rpe.errors import TaskError
+from myna_rpe.evaluation.examples import cut_into_clips
 from myna_rpe.evaluation.keys import KEYS
-from myna_rpe.evaluation.tasks import cut_into_clips
 from myna_rpe.evaluation.tasks.giantsteps import GIANTSTEPS, artist_splits, parse_key
 
 from .copies import wav, write_giantsteps
@@ -168,13 +168,15 @@ def test_clips_of_a_track_share_it_and_the_rest_is_left_out(tmp_path):
     copy(tmp_path)
     sound = tmp_path / "giantsteps-mtg-key-dataset-master/audio/5061.LOFI.mp3"
     sound.write_bytes(wav(1, seconds=1.0))
-    dataset = SMALL.load(tmp_path)
-    clips = [e for e in cut_into_clips(dataset, 0.3).examples if e.track == "mtg-5061"]
+    assert SMALL.load(tmp_path).clip_seconds == 30.0
+    dataset = replace(SMALL.load(tmp_path), clip_seconds=0.3)
+    assert cut_into_clips(dataset).name == f"{dataset.name}-clips"
+    clips = [e for e in cut_into_clips(dataset).examples if e.track == "mtg-5061"]
     assert [(c.id, round(c.start, 6), c.duration) for c in clips] == [
         ("mtg-5061-0", 0.0, 0.3),
         ("mtg-5061-1", 0.3, 0.3),
         ("mtg-5061-2", 0.6, 0.3),
     ]
     assert {(c.label, c.split) for c in clips} == {("Eb minor", "train")}
-    short = [e for e in cut_into_clips(dataset, 0.3).examples if e.track == "mtg-5881"]
+    short = [e for e in cut_into_clips(dataset).examples if e.track == "mtg-5881"]
     assert [(e.id, e.duration) for e in short] == [("mtg-5881", None)]

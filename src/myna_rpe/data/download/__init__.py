@@ -3,7 +3,7 @@
 Not imported by `myna_rpe.data`: only who downloads needs a network library.
 """
 
-from .archives import DownloadReport, Plan, Progress
-from .mtg_jamendo import AUDIO_URL, QUALITIES, download_mtg_jamendo
+from .archives import DownloadReport, FetchPlan, Progress
+from .mtg_jamendo import AUDIO_URL, download_mtg_jamendo
 
-__all__ = ["AUDIO_URL", "QUALITIES", "DownloadReport", "Plan", "Progress", "download_mtg_jamendo"]
+__all__ = ["AUDIO_URL", "DownloadReport", "FetchPlan", "Progress", "download_mtg_jamendo"]

@@ -12,13 +12,12 @@ import hashlib
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DatasetError
-from ...storage import AlreadyLockedError, acquire_lock, atomic_write, file_sha256, write_json
+from ...storage import atomic_write, file_sha256, write_json
 from .http import Http
 
 Progress = Callable[[str, int, int, str], None]
@@ -36,18 +35,27 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done: ``pending`` of ``archives``, and what it takes, in bytes.
+class FetchPlan:
+    """What is to do: ``pending`` of ``total`` packages, say (``unit``); sizes are in bytes.
 
     ``needed`` is the disk space at its fullest, beyond what is taken now; ``free`` what there is.
     """
 
     folder: Path
-    archives: int
+    unit: str
+    total: int
     pending: int
     to_fetch: int
     needed: int
     free: int
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        return (
+            f"{self.total - self.pending} of {self.total} {self.unit} are there; to fetch: "
+            f"{self.to_fetch / 1e9:.2f} GB, which needs {self.needed / 1e9:.2f} GB of disk; "
+            f"{self.free / 1e9:.2f} GB are free in {self.folder}"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def fetch_archives(
     workspace: Path,
     http: Http,
     *,
-    announce: Callable[[Plan], bool],
+    announce: Callable[[FetchPlan], bool],
     progress: Progress,
 ) -> DownloadReport:
     """Bring the files of all archives into a folder.
@@ -78,7 +86,7 @@ def fetch_archives(
     Args:
         archives: what there is to fetch.
         folder: of the files; made if need be.
-        workspace: of archives on their way, and of what is known of finished ones; see `only_run`.
+        workspace: of archives on their way, and of what is known of finished ones.
         http: fetches.
         announce: told the plan before anything is fetched; False: nothing is.
         progress: told as work goes on.
@@ -99,17 +107,16 @@ def fetch_archives(
     to_fetch = sum(sizes.values()) - sum(here.values())
     # At the fullest, all files are there and the last archive is too.
     needed = to_fetch + max(sizes.values(), default=0)
-    plan = Plan(
-        folder, len(archives), len(pending), to_fetch, needed, shutil.disk_usage(folder).free
-    )
+    free = shutil.disk_usage(folder).free
+    plan = FetchPlan(folder, "archives", len(archives), len(pending), to_fetch, needed, free)
     files = sum(len(archive.files) for archive in archives)
     if not announce(plan):
         files -= sum(len(archive.files) for archive in pending)
         return DownloadReport(folder, len(archives), 0, files, ())
-    if plan.needed > plan.free:
+    if needed > free:
         raise DatasetError(
-            f"free={plan.free / 1e9:.1f} GB in {folder} is less than the {plan.needed / 1e9:.1f} "
-            "GB that are needed; free some space, or fetch fewer archives."
+            f"free={free / 1e9:.1f} GB in {folder} is less than the {needed / 1e9:.1f} GB that are "
+            "needed; free some space, or fetch fewer archives."
         )
     ignored: list[str] = []
     arrived = sum(here.values())
@@ -205,25 +212,3 @@ def _arrived(tar: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             return path.stat().st_size
     return 0
-
-
-@contextmanager
-def only_run(folder: Path) -> Iterator[Path]:
-    """Make a folder, keep other downloads out of it, and give its workspace, ``.download``.
-
-    Raises:
-        DatasetError: another one is at work, or something in the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with acquire_lock(folder / ".download" / "lock"):
-            yield folder / ".download"
-    except AlreadyLockedError as error:
-        raise DatasetError(
-            f"folder={str(folder)!r} is being downloaded to by process {error.owner}; wait for it."
-        ) from error
-    except OSError as error:
-        raise DatasetError(
-            f"folder={str(folder)!r} cannot be written to: {error.strerror or error}; mend that "
-            "(free some space?) and run the same command again to go on."
-        ) from error

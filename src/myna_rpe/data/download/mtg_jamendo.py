@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...errors import ConfigError, DatasetError, unknown_name
+from ...storage import only_run
 from ..sources.mtg_jamendo import SUBSETS
 from ..tracks import SPLITS
-from .archives import Archive, DownloadReport, Plan, Progress, fetch_archives, only_run
+from .archives import Archive, DownloadReport, FetchPlan, Progress, fetch_archives
 from .http import Http
 
 TABLES_URL = (
@@ -34,7 +35,7 @@ def download_mtg_jamendo(
     quality: str = "low",
     only: Sequence[str] = (),
     mirror: str = AUDIO_URL,
-    announce: Callable[[Plan], bool] = lambda plan: True,
+    announce: Callable[[FetchPlan], bool] = lambda plan: True,
     progress: Progress = lambda stage, done, total, name: None,
     http: Http | None = None,
 ) -> DownloadReport:
@@ -63,7 +64,7 @@ def download_mtg_jamendo(
             raise ConfigError(f"only={name!r} is no folder of the data set; use 00 to 99.")
     http = http or Http()
     kind = QUALITIES[quality]
-    with only_run(folder) as workspace:
+    with only_run(folder, ".download", doing="downloaded", error=DatasetError) as workspace:
         for table in _tables():
             _fetch_text(http, f"data/{table}", folder, lambda text: text.startswith("TRACK_ID\t"))
         tars = _fetch_checksums(http, f"raw_30s_{kind}_sha256_tars.txt", folder)

@@ -100,10 +100,13 @@ class MtgJamendo:
             rejected.append(Rejected(self._name(file), reason, kind="unlisted"))
         return Listing(entries, rejected)
 
-    def _tracks(self) -> tuple[dict[str, Labels], list[Rejected]]:
-        """Return the tracks of the subset, each with its split, and those only a split knows."""
-        table, stem = SUBSETS[self.subset]
-        tracks = _read_table(self.data / f"{table}.tsv")
+    def in_splits(self) -> dict[str, Labels]:
+        """Return the tracks of the official splits by their paths, split after split.
+
+        Raises:
+            DatasetError: a table is missing or damaged, or an artist is in several splits.
+        """
+        _, stem = SUBSETS[self.subset]
         in_split: dict[str, Labels] = {}
         for split in SPLITS:
             rows = _read_table(self.data / "splits" / "split-0" / f"{stem}-{split}.tsv", split)
@@ -120,6 +123,13 @@ class MtgJamendo:
                 f"{' and '.join(sorted(where))}, and the official splits divide no artist; "
                 f"{_FETCH_AGAIN}"
             )
+        return in_split
+
+    def _tracks(self) -> tuple[dict[str, Labels], list[Rejected]]:
+        """Return the tracks of the subset, each with its split, and those only a split knows."""
+        table, _ = SUBSETS[self.subset]
+        tracks = _read_table(self.data / f"{table}.tsv")
+        in_split = self.in_splits()
         unknown = [
             Rejected(path, f"is in a split, but not in {table}.tsv", kind="unknown")
             for path in sorted(in_split.keys() - tracks.keys())

@@ -8,7 +8,6 @@ The by-package figure stands beside it: it says how much of the rest is masterin
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -71,10 +70,10 @@ def _example(folder: Path, track: CorpusTrack, by: By) -> Example:
     return Example(track.path, folder / track.path, label, track=track.path, group=group)
 
 
-def composer_folds(
-    folder: Path, *, role: str = "dev", num_folds: int = 5, seed: int = 0
-) -> list[Dataset]:
-    """Return one data set per fold: that fold is the test, the next one valid, the others train.
+def composer_probe(
+    folder: Path, *, role: str = "dev", by: By = "composer", num_folds: int = 5, seed: int = 0
+) -> Dataset:
+    """Return a cross-validation: a fold is the test, the next one valid, the others train.
 
     A composer takes part with as many tracks as there are folds at least, so that all splits have
     them. Whole albums stay in one fold where a composer has as many albums as folds.
@@ -82,22 +81,23 @@ def composer_folds(
     Args:
         folder: of `myna corpus fetch`.
         role: which packages.
+        by: ``package``: those of the same tracks are to be told apart instead.
         num_folds: 3 or more.
         seed: of the order in which tracks are dealt out.
 
     Raises:
-        TaskError: too few folds, or no two composers have enough tracks.
+        TaskError: too few folds, or no two labels have enough tracks.
     """
     if num_folds < _MIN_FOLDS:
         raise TaskError(f"num_folds={num_folds} leaves a split empty; use 3 or more.")
-    retrieval = composer_retrieval(folder, role=role)
+    retrieval = composer_retrieval(folder, role=role, by=by)
     counts = Counter(example.label for example in retrieval.examples)
     examples = [example for example in retrieval.examples if counts[example.label] >= num_folds]
     classes = tuple(sorted({str(example.label) for example in examples}))
     if len(classes) < 2:
         raise TaskError(
-            f"num_folds={num_folds} asks for as many tracks of each composer, and {len(classes)} "
-            "composers have them; use fewer folds, or fetch more packages."
+            f"num_folds={num_folds} asks for as many tracks of each {by}, and {len(classes)} {by}s "
+            "have them; use fewer folds, or fetch more packages."
         )
     fold = assign_folds(
         {example.id: (str(example.label), example.group) for example in examples},
@@ -106,22 +106,15 @@ def composer_folds(
     )
     grouped = [c for c in classes if _albums_suffice(examples, c, num_folds)]
     notes = {
-        "tracks": f"{len(examples)} of {len(classes)} composers with {num_folds} tracks or more",
-        "albums": f"whole albums in one fold for {len(grouped)} of {len(classes)} composers",
+        "tracks": f"{len(examples)} of {len(classes)} {by}s with {num_folds} tracks or more",
+        "albums": f"whole albums in one fold for {len(grouped)} of {len(classes)} {by}s",
+        "folds": f"{num_folds}, each the test once",
     }
-    return [
-        Dataset(
-            "corpus-composer",
-            "classification",
-            classes,
-            [
-                replace(example, split=_split(fold[example.id], test, num_folds))
-                for example in examples
-            ],
-            {**notes, "fold": f"{test + 1} of {num_folds}"},
-        )
+    folds = [
+        {example.id: _split(fold[example.id], test, num_folds) for example in examples}
         for test in range(num_folds)
     ]
+    return Dataset(f"corpus-{by}-probe", "classification", classes, examples, notes, folds)
 
 
 def _split(fold: int, test: int, num_folds: int) -> Split:

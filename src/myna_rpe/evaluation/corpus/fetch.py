@@ -12,8 +12,7 @@ import json
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,8 +22,9 @@ import soundfile
 from ...audio.decode import decode_blocks, probe
 from ...audio.files import AUDIO_EXTENSIONS
 from ...audio.readers import read_metadata
+from ...data.download import FetchPlan
 from ...errors import AudioError, TaskError
-from ...storage import AlreadyLockedError, acquire_lock, atomic_write, file_sha256, write_json
+from ...storage import atomic_write, file_sha256, only_run, write_json
 from .debian import Debian
 from .manifest import MANIFEST, CorpusTrack, read_tracks, write_tracks
 from .packages import ALIASES, VARIANTS, Package, composer_of, matches
@@ -37,21 +37,6 @@ _COUNTS = "counts.json"
 
 Progress = Callable[[int, int, str], None]
 """Called with packages done, packages in all, and the one at work."""
-
-
-@dataclass(frozen=True)
-class FetchPlan:
-    """What is to be done: ``pending`` of ``packages``, and what it takes, in bytes.
-
-    ``needed`` is the disk space at its fullest, beyond what is taken now; ``free`` what there is.
-    """
-
-    folder: Path
-    packages: int
-    pending: int
-    to_fetch: int
-    needed: int
-    free: int
 
 
 @dataclass(frozen=True)
@@ -95,26 +80,21 @@ def fetch_corpus(
         TaskError: the tools are missing, a package is unknown, damaged or cannot be fetched, or
             the folder cannot be written to.
     """
-    with _only_run(folder) as workspace:
+    with only_run(folder, ".fetch", doing="fetched", error=TaskError) as workspace:
         debian = Debian(workspace)
         pending = [package for package in packages if not _is_current(folder, package)]
         sizes = debian.sizes([package.name for package in pending]) if pending else {}
-        total, largest = sum(sizes.values()), max(sizes.values(), default=0)
+        to_fetch = sum(sizes.values())
         # Music hardly compresses: what is kept is no larger than what is fetched. The largest
         # package lies there packed and unpacked besides.
-        plan = FetchPlan(
-            folder,
-            len(packages),
-            len(pending),
-            total,
-            total + 3 * largest,
-            shutil.disk_usage(folder).free,
-        )
+        needed = to_fetch + 3 * max(sizes.values(), default=0)
+        free = shutil.disk_usage(folder).free
+        plan = FetchPlan(folder, "packages", len(packages), len(pending), to_fetch, needed, free)
         go_on = announce(plan)
-        if go_on and plan.needed > plan.free:
+        if go_on and needed > free:
             raise TaskError(
-                f"free={plan.free / 1e9:.2f} GB in {folder} is less than the "
-                f"{plan.needed / 1e9:.2f} GB that are needed; free some space, or fetch one role."
+                f"free={free / 1e9:.2f} GB in {folder} is less than the {needed / 1e9:.2f} GB that "
+                "are needed; free some space, or fetch one role."
             )
         for number, package in enumerate(pending if go_on else ()):
             progress(number, len(pending), package.name)
@@ -351,21 +331,3 @@ def _mixed(path: Path, other: Path) -> Path:
     with atomic_write(whole) as file:
         soundfile.write(file, mixed, rate, format="FLAC", subtype="PCM_16")
     return whole
-
-
-@contextmanager
-def _only_run(folder: Path) -> Iterator[Path]:
-    """Make a folder, keep other runs out of it, and give its workspace."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with acquire_lock(folder / ".fetch" / "lock"):
-            yield folder / ".fetch"
-    except AlreadyLockedError as error:
-        raise TaskError(
-            f"folder={str(folder)!r} is being fetched to by process {error.owner}; wait for it."
-        ) from error
-    except OSError as error:
-        raise TaskError(
-            f"folder={str(folder)!r} cannot be written to: {error.strerror or error}; mend that "
-            "(free some space?) and run the same command again to go on."
-        ) from error

@@ -2,15 +2,11 @@
 
 Trained and chosen on traditional tunes, tested on Bach's chorales: what is learnt must hold for
 other music. The labels are exact, since a score's key moves with its transposition. The pitch
-classes of the notes themselves (`pitch_class_features`) are the upper reference, and chroma of the
+classes of the notes themselves (`peers.NotesExtractor`) are the upper reference, and chroma of the
 sound a far harder lower one than MFCC.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import Float32
 
 from ..examples import Dataset, Example
 from ..keys import KEYS
@@ -43,16 +39,3 @@ def as_example(folder: Path, rendering: Rendering, label: str) -> Example:
         track=rendering.path,
         group=rendering.tune,
     )
-
-
-def pitch_class_features(
-    folder: Path, examples: Sequence[Example]
-) -> Float32[np.ndarray, "examples pitch_classes"]:
-    """Return how long each pitch class sounds in each example, by the notes: 12 shares, C first.
-
-    Raises:
-        TaskError: nothing was rendered there, or files are gone.
-    """
-    by_path = {rendering.path: rendering for rendering in read_renderings(folder)}
-    rows = [by_path[example.id].pitch_classes for example in examples]
-    return np.array(rows, np.float32).reshape(len(rows), 12)

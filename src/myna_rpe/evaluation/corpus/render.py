@@ -12,9 +12,8 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import numpy as np
 import soundfile
 
 from ...errors import TaskError
-from ...storage import AlreadyLockedError, acquire_lock, atomic_write, write_json
+from ...storage import atomic_write, only_run, write_json
 from ..examples import Split
 from ..keys import MODES, Mode, key_at
 from .midi import midi_file, pitch_class_histogram
@@ -246,7 +245,7 @@ def render_scores(
         TaskError: the folder holds renderings of other settings, or music21 or FluidSynth are not
             to be had.
     """
-    with _only_run(folder):
+    with only_run(folder, ".render", doing="rendered", error=TaskError):
         _same_settings(folder, settings)
         done = _all_done(folder, settings)
         if done:  # scores take a minute to read
@@ -371,21 +370,3 @@ def _same_settings(folder: Path, settings: RenderSettings) -> None:
                 "give these settings, or another folder."
             )
     write_json(path, asdict(settings))
-
-
-@contextmanager
-def _only_run(folder: Path) -> Iterator[None]:
-    """Make a folder, and keep other runs out of it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with acquire_lock(folder / ".render" / "lock"):
-            yield
-    except AlreadyLockedError as error:
-        raise TaskError(
-            f"folder={str(folder)!r} is being rendered to by process {error.owner}; wait for it."
-        ) from error
-    except OSError as error:
-        raise TaskError(
-            f"folder={str(folder)!r} cannot be written to: {error.strerror or error}; mend that "
-            "(free some space?) and run the same command again to go on."
-        ) from error

@@ -19,7 +19,9 @@ from jaxtyping import Float, Float32
 
 from ...audio.decode import decode
 from ...errors import ConfigError, MynaError
+from ..examples import Dataset
 from ..keys import KEYS
+from ..reading import Reading
 
 
 class Span(NamedTuple):
@@ -43,11 +45,17 @@ class FeatureExtractor(ABC):
         dim: length of a vector.
         space_id: names the function from file to vector, versions and settings included; vectors
             may be compared, and found again, only under the same id.
+        reading: how it reads, where that can be chosen.
     """
 
     name: str
     dim: int
     space_id: str
+    reading: Reading | None = None
+
+    def answers(self, dataset: Dataset) -> bool:
+        """Return whether it has anything to say about a task; most have, about all."""
+        return True
 
     @abstractmethod
     def extract(
@@ -97,6 +105,10 @@ class KeyDetector(WaveformExtractor):
     """One whose features are scores of `KEYS`: the highest is the answer."""
 
     dim = len(KEYS)
+
+    def answers(self, dataset: Dataset) -> bool:
+        """Whether it is keys that are asked for."""
+        return dataset.kind == "key"
 
     def detect(
         self, path: Path, *, start: float = 0.0, duration: float | None = None

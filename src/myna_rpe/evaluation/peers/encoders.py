@@ -15,17 +15,19 @@ from jaxtyping import Float32
 
 from ...audio.decode import decode
 from ...config import Architecture
-from ...embedder import Context, Embedder, Failed, WholeTrack, load_model
+from ...embedder import Embedder, Failed, WholeTrack, Windows, load_model
 from ...model.checkpoint import MynaModel
+from ..reading import Reading
 from .base import FeatureExtractor, Span
 
 
 class EmbedderExtractor(FeatureExtractor):
     """The embeddings of an `Embedder`."""
 
-    def __init__(self, embedder: Embedder, *, name: str) -> None:
+    def __init__(self, embedder: Embedder, *, name: str, reading: Reading | None = None) -> None:
         self.embedder = embedder
         self.name = name
+        self.reading = reading
         self.dim = embedder.dim
         self.space_id = embedder.space_id
 
@@ -55,28 +57,44 @@ class EmbedderExtractor(FeatureExtractor):
 class MynaExtractor(EmbedderExtractor):
     """A model by name, folder or file, as `load_model` finds it.
 
+    Args:
+        model: name, folder or file; or the model itself, which several readings may share.
+        reading: how it is to read; None: whole tracks, as it was trained.
+        name: what the report calls it; None: the name of its folder.
+        device: as torch names it, or ``auto``.
+
     Raises:
         CheckpointError: no such model, or a damaged one.
-        ConfigError: a layer or device that does not exist.
+        ConfigError: a window, layer, pooling or device that does not exist.
     """
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | MynaModel,
         *,
-        context: Context | None = None,
-        layer: int | None = None,
+        reading: Reading | None = None,
+        name: str | None = None,
         device: str = "auto",
     ) -> None:
-        embedder = load_model(model, context=context or WholeTrack(), layer=layer, device=device)
-        super().__init__(embedder, name=Path(embedder.source).name)
+        reading = reading or Reading()
+        if not isinstance(model, MynaModel):
+            loaded = load_model(model)
+            model, name = loaded.model, name or Path(loaded.source).name
+        embedder = Embedder(
+            model,
+            context=WholeTrack() if reading.window is None else Windows(reading.window),
+            layer=reading.layer,
+            pooling=reading.pooling,
+            device=device,
+        )
+        super().__init__(embedder, name=name or "myna", reading=reading)
 
 
 class UntrainedExtractor(EmbedderExtractor):
     """An encoder with the random weights of a seed: what an architecture is worth by itself.
 
     Raises:
-        ConfigError: a preset, layer or device that does not exist.
+        ConfigError: a preset or device that does not exist.
     """
 
     def __init__(
@@ -84,10 +102,23 @@ class UntrainedExtractor(EmbedderExtractor):
         architecture: str | Architecture = "tiny-16k",
         *,
         seed: int = 0,
-        context: Context | None = None,
-        layer: int | None = None,
+        name: str = "untrained",
         device: str = "auto",
     ) -> None:
         model = MynaModel.untrained(architecture, seed=seed)
-        embedder = Embedder(model, context=context or WholeTrack(), layer=layer, device=device)
-        super().__init__(embedder, name="untrained")
+        super().__init__(Embedder(model, device=device), name=name)
+
+    @classmethod
+    def like(cls, models: Sequence[FeatureExtractor]) -> list["UntrainedExtractor"]:
+        """Return one of each architecture that the models have; of the smallest preset if none."""
+        trained = {
+            model.embedder.model.architecture: model.name
+            for model in reversed(models)
+            if isinstance(model, MynaExtractor)
+        }
+        if not trained:
+            return [cls()]
+        return [
+            cls(architecture, name=f"untrained, as {name}")
+            for architecture, name in reversed(trained.items())
+        ]

@@ -4,7 +4,7 @@ To add one, write a file with a `Task` and name it in `TASKS`.
 """
 
 from ...errors import TaskError, unknown_name
-from .base import SPLITS, Listing, Remote, Task, cut_into_clips
+from .base import SPLITS, Listing, Remote, Task
 from .doctor import Diagnosis, Problem, SplitCount
 from .emomusic import EMOMUSIC
 from .giantsteps import GIANTSTEPS
@@ -21,7 +21,6 @@ __all__ = [
     "Remote",
     "SplitCount",
     "Task",
-    "cut_into_clips",
     "find_task",
 ]
 

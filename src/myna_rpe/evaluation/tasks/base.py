@@ -10,10 +10,9 @@ Conventions: splits are ``train``, ``valid`` and ``test``; times are in seconds.
 import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...audio.decode import probe
 from ...audio.files import find_audio_files
 from ...errors import AudioError, TaskError
 from ..examples import Dataset, Example, Kind, Split
@@ -138,7 +137,9 @@ class Task:
                     "or use --allow-partial."
                 )
             notes["partial"] = partial
-        return Dataset(self.name, self.kind, listing.classes, there, notes)
+        return Dataset(
+            self.name, self.kind, listing.classes, there, notes, clip_seconds=self.clip_seconds
+        )
 
     def doctor(
         self, root: Path, *, deep: bool = False, progress: Progress = lambda done, total: None
@@ -172,35 +173,6 @@ class Task:
         """Return how many clips each split of the whole data set has."""
         listed = Counter(example.split for example in listing.examples)
         return {split: self.counts.get(split, listed[split]) for split in SPLITS}
-
-
-def cut_into_clips(dataset: Dataset, seconds: float) -> Dataset:
-    """Return a data set of clips of one length, without overlap; a shorter rest is left out.
-
-    All clips of a track share its ``track``, by which their predictions are merged. A track that
-    is shorter than one clip is taken whole.
-
-    Raises:
-        AudioError: a file cannot be read.
-    """
-    clips = []
-    for example in dataset.examples:
-        length = example.duration
-        if length is None:
-            length = (probe(example.path).duration or 0.0) - example.start
-        count = int(length / seconds + 1e-6)
-        track = example.track or example.id
-        clips += [
-            replace(
-                example,
-                id=f"{example.id}-{number}",
-                track=track,
-                start=example.start + number * seconds,
-                duration=seconds,
-            )
-            for number in range(count)
-        ] or [replace(example, track=track)]
-    return replace(dataset, examples=clips)
 
 
 def audio_files(root: Path) -> list[Path]:

@@ -10,11 +10,10 @@ Source:
     https://github.com/MTG/mtg-jamendo-dataset.
 """
 
-import csv
 from functools import partial
 from pathlib import Path
 
-from ...data.sources.mtg_jamendo import SUBSETS, MtgJamendo
+from ...data.sources.mtg_jamendo import MtgJamendo
 from ...errors import AudioError, DatasetError, TaskError
 from ..examples import Example, Split
 from .base import Listing, Task
@@ -26,26 +25,22 @@ _SOURCE = "run myna download mtg-jamendo FOLDER (156 GB, or 508 GB with --qualit
 
 
 def _list_files(root: Path, *, subset: str) -> Listing:
+    source = MtgJamendo(root, subset=subset)
     try:
-        found = MtgJamendo(root, subset=subset).listing()
+        found, tracks = source.listing(), source.in_splits()
     except (AudioError, DatasetError) as error:
         raise TaskError(str(error)) from error
     files = {entry.path: entry.file for entry in found.entries}
     examples = []
-    for theirs, split in _SPLITS.items():
-        table = root / f"data/splits/split-0/{SUBSETS[subset][1]}-{theirs}.tsv"
-        with table.open(encoding="utf-8", newline="") as lines:
-            rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            next(rows)
-            for _, _, album, path, _, *tags in rows:
-                file = files.pop(path, root / "audio" / path)
-                label = tuple(filter(None, tags))
-                examples.append(Example(path, file, label, split, track=path, group=album))
+    for path, said in tracks.items():
+        file = files.pop(path, root / "audio" / path)
+        split = _SPLITS[said.split]
+        examples.append(Example(path, file, said.tags, split, track=path, group=said.group))
     excluded = dict.fromkeys(files.values(), "in no split")
     for rejected in found.rejected:
         if rejected.kind == "second copy":
             excluded[root / rejected.path] = rejected.kind
-    tags = sorted({tag for example in examples for tag in example.label if isinstance(tag, str)})
+    tags = sorted({tag for said in tracks.values() for tag in said.tags})
     return Listing(examples, tuple(tags), excluded)
 
 
