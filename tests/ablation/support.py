@@ -6,10 +6,8 @@ from typing import Any
 from myna_rpe.ablation.grid import Cell, Grid, cells
 from myna_rpe.ablation.job import Failure, Result, TaskScore
 from myna_rpe.ablation.table import Done
-from myna_rpe.evaluation.corpus.manifest import MANIFEST, CorpusTrack, write_tracks
-from myna_rpe.evaluation.corpus.packages import packages_of
 
-from ..synthetic_music import write_album, write_shards
+from ..synthetic_music import write_shards
 
 SCHEMES = ("alibi-2d", "rope-2d")
 
@@ -60,26 +58,3 @@ def all_done(grid: Grid) -> list[tuple[Cell, Done]]:
 
 def shards(folder: Path) -> Path:
     return write_shards(folder, [90] * 12)
-
-
-def corpus(folder: Path) -> Path:
-    """Six tracks of one package, as `myna corpus fetch` leaves them."""
-    package = packages_of("dev")[0].name
-    paths = write_album(folder / package, tracks=6, seconds=6.0)
-    tracks = [
-        CorpusTrack(
-            path=path.relative_to(folder).as_posix(),
-            package=package,
-            role="dev",
-            album="",
-            composer=f"Composer {number // 2}",
-            licence="CC0",
-            duration=6.0,
-            sample_rate=16_000,
-            bytes=path.stat().st_size,
-            sha256="",
-        )
-        for number, path in enumerate(paths)
-    ]
-    write_tracks(folder / MANIFEST, tracks)
-    return folder

@@ -14,8 +14,9 @@ from myna_rpe.config import FRONT_ENDS
 from myna_rpe.errors import ConfigError, MynaError, ShardError, TaskError, TrainingError
 from myna_rpe.storage import acquire_lock, write_json
 
+from ..evaluation.corpus.small_corpus import write_corpus
 from ..synthetic_music import write_shards
-from .support import corpus, grid_of, shards
+from .support import grid_of, shards
 
 
 class Work:
@@ -43,7 +44,7 @@ class Work:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     shards(tmp_path / "shards")
-    corpus(tmp_path / "corpus")
+    write_corpus(tmp_path / "corpus", seconds=6.0)
     return tmp_path
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ..ablation.support import corpus, shards
+from ..ablation.support import shards
 from ..embedding_support import Ended, assert_one_sentence
+from ..evaluation.corpus.small_corpus import write_corpus
 
 Myna = Callable[..., Ended]
 
@@ -42,7 +43,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     shards(tmp_path / "shards")
-    corpus(tmp_path / "corpus")
+    write_corpus(tmp_path / "corpus", seconds=6.0)
     return tmp_path
 
 
