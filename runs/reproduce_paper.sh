@@ -37,5 +37,5 @@ for recipe in paper-2d-alibi paper-1d-alibi; do
     fi
 done
 
-myna evaluate "$out/paper-2d-alibi/model" "$out/paper-1d-alibi/model" \
+myna evaluate "2d-alibi=$out/paper-2d-alibi/model" "1d-alibi=$out/paper-1d-alibi/model" \
     --tasks mtg-jamendo-top50 --root "mtg-jamendo-top50=$out/mtg-jamendo" -o "$out/evaluation"

@@ -35,14 +35,17 @@ def evaluate(*arguments: object):
 
 def test_models_contexts_and_peers_are_scored_in_one_table(tmp_path, corpus, model):
     out = tmp_path / "out"
-    arguments = [model, "--tasks", "package", "--corpus", corpus, "-o", out]
+    arguments = [f"mine={model}", "--tasks", "package", "--corpus", corpus, "-o", out]
     arguments += ["--contexts", "track,4", "--peers", "mfcc,untrained"]
     result = evaluate(*arguments)
     assert result.exit_code == 0, result.exception
     assert result.stdout.strip() == (out / "report.md").read_text().strip()
-    for label in (model, f"{model}, windows of 4 s", "mfcc", f"untrained, as {model}"):
+    for label in ("mine", "mine, windows of 4 s", "mfcc", "untrained, as mine"):
         assert f"| {label} |" in result.stdout
-    assert "<svg" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert "Maps" in page
+
     # The same question again: the same answer, from what is kept.
     again = evaluate(*arguments, "--json")
     scores = json.loads(again.stdout)

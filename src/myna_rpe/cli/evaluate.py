@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[
-        list[str] | None, typer.Argument(help="Models: names or folders of checkpoints.")
+        list[str] | None,
+        typer.Argument(
+            help="Models: names or folders of checkpoints; NAME=FOLDER: what the report calls it."
+        ),
     ] = None,
     tasks: Annotated[
         str,
@@ -90,12 +93,14 @@ def evaluate(
 
     Interrupted, run it again: features and scores that are there are not computed twice.
     """
+    from ..embedder import resolve_device
     from ..evaluation.catalogue import load_task
     from ..evaluation.evaluate import Protocol, best_spaces
     from ..evaluation.evaluate import evaluate as run
     from ..evaluation.report import write_report
 
     set_up_torch(threads)
+    where = str(resolve_device(device))
     asked = Protocol.from_dict({"grid": grid, "seeds": _seeds(seeds), "name": protocol})
     folders = dict(_root(text) for text in root or ())
     datasets = [
@@ -117,7 +122,7 @@ def evaluate(
                 bars[what] = bar.add_task(what, total=total, note="")
             bar.update(bars[what], completed=done, total=total)
 
-        scores = list(run(models, datasets, out, protocol=asked, progress=progress))
+        scores = list(run(models, datasets, out, protocol=asked, device=where, progress=progress))
     for score in scores:
         for example, error in score.details["failed"].items():
             say(f"failed: {score.task}: {score.label}: {example}: {error}")
@@ -157,7 +162,8 @@ def _readings(
 
     windows = [None if c == "track" else _seconds("context", c, "track") for c in contexts]
     pools = [None if pooling == "trained" else pooling for pooling in poolings]
-    model = load_model(name, device=device).model
+    name, source = _named(name)
+    model = load_model(source, device=device).model
     depth = model.architecture.model.depth
     blocks = [block for layer in layers for block in _blocks(layer, depth)]
     for window, layer, pooling in product(windows, blocks, pools):
@@ -206,6 +212,12 @@ def _items(option: str, text: str) -> list[str]:
     if not items:
         raise ConfigError(f"{option} is not given; write it as --{option} A,B; see --help.")
     return list(dict.fromkeys(items))
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Return what the report calls a model, and where it is."""
+    name, equals, source = text.partition("=")
+    return (name, source) if equals and name and not Path(text).exists() else (text, text)
 
 
 def _root(text: str) -> tuple[str, Path]:

@@ -13,7 +13,7 @@ maximum of the whole track whatever the context; embeddings are (dim,) float32.
 """
 
 from .contexts import Context, WholeTrack, Windows
-from .embedder import Embedded, Embedder, load_model
+from .embedder import Embedded, Embedder, load_model, resolve_device
 from .reading import Failed, SilentTrackWarning, Source
 from .timed import TimedEmbedding
 
@@ -28,4 +28,5 @@ __all__ = [
     "WholeTrack",
     "Windows",
     "load_model",
+    "resolve_device",
 ]

@@ -90,7 +90,7 @@ class Embedder:
         if layer is not None and not 1 <= layer <= depth:
             raise ConfigError(f"layer={layer} does not exist; use 1 <= layer <= {depth}.")
         self.pooling = _pooling(model, pooling)
-        self.device = _device(device)
+        self.device = resolve_device(device)
         self.model = model.to(self.device)
         self.context = context
         self.layer = None if layer == depth else layer
@@ -432,7 +432,12 @@ def _pooling(model: MynaModel, name: str | None) -> Pooling | None:
     return None if name == own else cast(Pooling, name)
 
 
-def _device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
+    """Return a device by its name; ``auto``: CUDA if there is one, else the processor.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

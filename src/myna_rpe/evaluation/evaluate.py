@@ -52,6 +52,7 @@ def evaluate(
     out: Path,
     *,
     protocol: Protocol | None = None,
+    device: str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Score]:
     """Yield the scores of all models on all tasks, task by task; each is kept in `out`.
@@ -63,6 +64,7 @@ def evaluate(
         datasets: the tasks.
         out: folder of caches and scores.
         protocol: of probes.
+        device: that probes are fitted on, as torch names it.
         progress: told what is being read, and how many of how many files are done.
 
     Raises:
@@ -87,7 +89,7 @@ def evaluate(
             if isinstance(model, KeyDetector):
                 examples = dataset.of_split("test")
             features = extract_features(model, examples, out / "features", progress=tell)
-            score = score_features(dataset, features, model=model, protocol=protocol)
+            score = score_features(dataset, features, model=model, protocol=protocol, device=device)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, score.to_dict())
             yield score
@@ -99,6 +101,7 @@ def score_features(
     *,
     model: FeatureExtractor,
     protocol: Protocol | None = None,
+    device: str = "cpu",
 ) -> Score:
     """Return what features are worth on a task.
 
@@ -107,6 +110,7 @@ def score_features(
         features: of its examples.
         model: whose they are.
         protocol: of probes.
+        device: that probes are fitted on, as torch names it.
 
     Raises:
         TaskError: too few examples have features, or no metric has a value.
@@ -120,7 +124,7 @@ def score_features(
     if isinstance(model, KeyDetector):
         evidence: Queries | Outputs = _detect(dataset, features)
     elif dataset.kind != "retrieval":
-        evidence, details = _probe(dataset, features, protocol or Protocol())
+        evidence, details = _probe(dataset, features, protocol or Protocol(), device)
     elif dataset.of_split("test"):
         evidence = _identify(features)
     else:
@@ -234,7 +238,7 @@ def _detect(dataset: Dataset, features: Features) -> Outputs:
 
 
 def _probe(
-    dataset: Dataset, features: Features, protocol: Protocol
+    dataset: Dataset, features: Features, protocol: Protocol, device: str
 ) -> tuple[Outputs, dict[str, Any]]:
     from .probes import ProbeData, run_probe
 
@@ -258,6 +262,7 @@ def _probe(
             grid=protocol.grid,
             seeds=protocol.seeds,
             protocol=protocol.name,
+            device=device,
         )
         for fold in dataset.in_folds()
     ]
