@@ -1,6 +1,7 @@
 """From features and a task to scores with intervals, kept and found again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,28 @@ def test_in_a_cross_validation_every_track_is_tested_once_by_a_probe_that_never_
     score = score_features(dataset, features(lied, clusters(labels)), model=MODEL, protocol=FAST)
     assert len(score.evidence.names) == 10
     assert score.metrics["accuracy"].value == 0.0
+
+
+def test_tracks_of_a_group_are_drawn_together(tmp_path: Path) -> None:
+    splits = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
+    labels = ["ab"[n // 2 % 2] for n in range(80)]
+    examples = [example(n, labels[n], splits[n], group=f"tune {n // 2}") for n in range(80)]
+    given = features(examples, clusters(labels, noise=2.0))
+    alone = [replace(e, group="") for e in examples]
+    wide, narrow = (
+        score_features(
+            Dataset("genre", "classification", ("a", "b"), each),
+            replace(given, examples=each),
+            model=MODEL,
+            protocol=FAST,
+        )
+        for each in (examples, alone)
+    )
+    assert wide.evidence.clusters == [f"group tune {n // 2}" for n in range(60, 80)]
+    assert narrow.evidence.clusters is None
+    assert wide.metrics["accuracy"].value == narrow.metrics["accuracy"].value
+    assert wide.metrics["accuracy"] != narrow.metrics["accuracy"]
+    assert Score.from_dict(wide.to_dict()).evidence.clusters == wide.evidence.clusters
 
 
 class Perfect(KeyDetector):

@@ -34,6 +34,9 @@ from .metrics import (
 from .peers import FeatureExtractor, KeyDetector
 from .scores import Outputs, Queries, Score, measure
 
+# What a kept score looks like and how it is computed; a score of another format is not found.
+_FORMAT = 2
+
 _RECALL_AT = (1, 5, 10)
 _COHERENCE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -234,6 +237,7 @@ def _detect(dataset: Dataset, features: Features) -> Outputs:
         [_track(example) for example in features.examples],
         encode(dataset.kind, dataset.classes, [example.label for example in features.examples]),
         features.values[None].astype(np.float64),
+        _clusters(features.examples, [_track(example) for example in features.examples]),
     )
 
 
@@ -266,14 +270,16 @@ def _probe(
         )
         for fold in dataset.in_folds()
     ]
+    tracks = [track for result in results for track in result.tracks]
     outputs = Outputs(
         dataset.kind,
         dataset.classes,
-        [track for result in results for track in result.tracks],
+        tracks,
         np.concatenate([result.targets for result in results]),
         np.concatenate(
             [np.stack([run.outputs for run in result.runs]) for result in results], axis=1
         ),
+        _clusters(features.examples, tracks),
     )
     details = {"protocol": results[0].note, "probes": [result.to_dict() for result in results]}
     return outputs, details
@@ -281,6 +287,14 @@ def _probe(
 
 def _rows(features: Features, split: str) -> list[int]:
     return [row for row, example in enumerate(features.examples) if example.split == split]
+
+
+def _clusters(examples: Sequence[Example], tracks: Sequence[str]) -> list[str] | None:
+    """Return the group of each track, as two renderings of a tune are no two witnesses."""
+    groups = {_track(example): example.group for example in examples}
+    if not any(groups[track] for track in tracks):
+        return None
+    return [f"group {groups[track]}" if groups[track] else f"track {track}" for track in tracks]
 
 
 def _track(example: Example) -> str:
@@ -295,6 +309,7 @@ def _key(dataset: Dataset, model: FeatureExtractor, protocol: Protocol) -> str:
     ]
     paths = dict.fromkeys(example.path for example in dataset.examples)
     asked = {
+        "format": _FORMAT,
         "examples": examples,
         "files": [stamp_of(path) for path in paths],
         "folds": [dict(fold) for fold in dataset.folds],

@@ -96,6 +96,7 @@ class Outputs:
         names: of the tracks.
         targets: encoded labels, see `metrics`.
         values: probabilities, or values; (seeds, tracks, classes), one seed of a detector.
+        clusters: see `Evidence`.
     """
 
     kind: Kind
@@ -103,10 +104,7 @@ class Outputs:
     names: Sequence[str]
     targets: np.ndarray
     values: Float[np.ndarray, "seeds tracks classes"]
-
-    @property
-    def clusters(self) -> None:
-        """None: each track is drawn by itself."""
+    clusters: Sequence[str] | None = None
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -141,6 +139,7 @@ class Outputs:
             "names": list(self.names),
             "targets": self.targets.tolist(),
             "values": self.values.tolist(),
+            "clusters": None if self.clusters is None else list(self.clusters),
         }
 
 
@@ -156,6 +155,7 @@ def evidence_from_dict(data: Mapping[str, Any]) -> Queries | Outputs:
         data["names"],
         np.array(data["targets"], np.int64 if whole else np.float64),
         np.array(data["values"], np.float64),
+        data["clusters"],
     )
 
 

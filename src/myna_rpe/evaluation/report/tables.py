@@ -11,8 +11,10 @@ from .contents import Failed, Part, Plot, Table, clean
 HOW_TO_READ = (
     "The best model of a table comes first, by the first metric. Higher is better.",
     "[low, high] is the 95 % interval: the percentile bootstrap over tracks, "
-    f"{RESAMPLES} resamples. Excerpts of one track are drawn together. It says how far the number "
-    "would move with other tracks of the same kind; not how far with another training run.",
+    f"{RESAMPLES} resamples. Excerpts of one track are drawn together, and where a probe or "
+    "detector answers, so are tracks of one group: renderings of a tune, tracks of an album. It "
+    "says how far the number would move with other tracks of the same kind; not how far with "
+    "another training run.",
     "sd is the standard deviation over seeds, of first weights, batches and dropout of the probe; "
     "the number beside it is their mean. Without sd there was one seed, or nothing random.",
     "Differences are of pairs: both models on the tracks that both have, by the same resamples. "
