@@ -10,14 +10,14 @@ DEV    := $(VENV)/.installed-dev
 .PHONY: help demo test lint bench docs format cli-docs clean
 
 help:
-	@echo "make demo   train on a little free music and find neighbours (MUSIC=folder for your own)"
+	@echo "make demo   embed a little free music and find neighbours (MUSIC=folder for your own)"
 	@echo "make test   run the tests with coverage"
 	@echo "make lint   ruff, mypy, import-linter, codespell"
 	@echo "make bench  speed and memory beside the alternatives (QUICK=1 for a short run)"
 	@echo "make docs   build the documentation site into site/"
 
 demo: $(DEMO)
-	$(BIN)/python runs/demo.py $(if $(MUSIC),--music "$(MUSIC)") $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python runs/demo.py $(if $(MUSIC),--music "$(MUSIC)")
 
 test: $(DEV)
 	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST)
@@ -50,7 +50,7 @@ $(VENV):
 	$(PYTHON) -m venv $(VENV)
 
 $(DEMO): pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,eval]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[eval]'
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)

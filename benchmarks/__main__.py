@@ -22,6 +22,8 @@ PARTS = (
     "front_end",
     "long_track",
     "probes",
+    "geometry",
+    "library",
 )
 
 

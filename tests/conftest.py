@@ -15,8 +15,10 @@ def isolated_user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("MYNA_HOME", str(home / "myna"))
+    monkeypatch.delenv("MYNA_LIBRARY", raising=False)
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     return home
 

@@ -39,7 +39,8 @@ def test_frame_rates_are_those_of_the_method() -> None:
 
 def test_padding_is_never_the_loudest_value() -> None:
     floors = {name: config.floor for name, config in FRONT_ENDS.items()}
-    assert floors == {"rpe-44k": -80.0, "rpe-16k": -80.0, "myna-16k": 0.0, "rpecl-44k": -80.0}
+    assert floors.pop("myna-16k") == 0.0
+    assert set(floors.values()) == {-80.0}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_configurations_are_frozen() -> None:
 def test_unknown_presets_list_the_valid_ones() -> None:
     with pytest.raises(ConfigError, match="did you mean 'tiny-16k'"):
         lookup_architecture("tiny")
-    with pytest.raises(ConfigError, match="rpe-44k, rpe-16k, myna-16k, rpecl-44k"):
+    with pytest.raises(ConfigError, match="rpe-44k, rpe-16k, fine-16k, myna-16k, rpecl-44k"):
         lookup_front_end("cqt")
 
 

@@ -24,9 +24,10 @@ from myna_rpe.embedder import (
     load_model,
 )
 from myna_rpe.embedder.embedder import _batches
-from myna_rpe.errors import AudioError, CheckpointError, ConfigError
+from myna_rpe.errors import AudioError, ConfigError
 from myna_rpe.model import kernels
 from myna_rpe.model.checkpoint import MynaModel, models_folder
+from myna_rpe.model.registry import DEFAULT_MODEL
 
 from .embedding_support import RATE, SMALL, chord, install, small_model, write_chord
 
@@ -532,7 +533,7 @@ def test_a_model_loads_by_name_folder_and_file_to_the_same_vectors() -> None:
     name = install()
     folder = models_folder() / name
     expected = Embedder(small_model()).embed(chord(1), sample_rate=RATE)
-    for model in (None, name, folder, str(folder), folder / "model.safetensors"):
+    for model in (name, folder, str(folder), folder / "model.safetensors"):
         loaded = load_model(model)
         assert loaded.source == name
         assert np.array_equal(loaded.embed(chord(1), sample_rate=RATE), expected)
@@ -546,14 +547,12 @@ def test_a_model_outside_of_the_models_folder_has_its_full_path_as_source(
     assert load_model(Path("elsewhere")).source == str(tmp_path / "elsewhere")
 
 
-def test_without_a_name_there_must_be_exactly_one_model() -> None:
-    with pytest.raises(CheckpointError, match="none is installed; train one with `myna pretrain`"):
-        load_model()
-    install("one")
-    assert load_model().source == "one"
-    install("two", seed=1)
-    with pytest.raises(CheckpointError, match="choose one of: one, two"):
-        load_model()
+def test_without_a_name_the_model_is_that_of_the_package_whatever_is_installed() -> None:
+    install("other")
+    assert load_model().source == DEFAULT_MODEL
+    install(DEFAULT_MODEL)
+    mine = Embedder(small_model()).embed(chord(1), sample_rate=RATE)
+    assert np.array_equal(load_model().embed(chord(1), sample_rate=RATE), mine)
 
 
 def test_unknown_precision_and_kernel_list_the_valid_ones() -> None:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from myna_rpe.config import Architecture, ModelConfig
-from myna_rpe.model.checkpoint import MynaModel
-
 from .evaluation.corpus.small_corpus import write_corpus
 from .synthetic_music import write_album
 
@@ -22,12 +19,10 @@ NOT_HERE = ("make ", "pip ", "myna corpus fetch ")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with music and a model, as the README assumes."""
+    """A folder with music and a corpus, as the README assumes."""
     monkeypatch.chdir(tmp_path)
     paths = write_album(tmp_path / "Music", tracks=5, seconds=12.0)
     paths[0].rename(tmp_path / "Music/song.wav")
-    small = ModelConfig(dim=32, depth=2, heads=2, head_dim=16, mlp_dim=64)
-    MynaModel.untrained(Architecture(model=small)).save(tmp_path / "model")
     write_corpus(tmp_path / "corpus")
     return tmp_path
 

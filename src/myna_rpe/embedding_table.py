@@ -227,8 +227,7 @@ class EmbeddingTable:
             EmbeddingError: missing, damaged, not a table of embeddings, or of several spaces.
         """
         try:
-            with path.open("rb") as file:
-                table = pq.read_table(file, page_checksum_verification=True)
+            table = read_parquet(path)
             header = Header.from_metadata(table.schema.metadata or {})
             rows = _rows(table)
         except FileNotFoundError as error:
@@ -313,6 +312,19 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     """
     with atomic_write(path) as file:
         pq.write_table(table, file, write_page_checksum=True)
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Return a parquet file.
+
+    Raises:
+        OSError: it cannot be read, or its checksums are wrong.
+        pa.ArrowException: it is none.
+    """
+    # Arrow's threads outlive the reading, and at times abort the process as it ends.
+    without = {"use_threads": False, "pre_buffer": False}
+    with path.open("rb") as file:
+        return pq.read_table(file, page_checksum_verification=True, **without)
 
 
 def cannot_write(path: Path, error: OSError) -> EmbeddingError:

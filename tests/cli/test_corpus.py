@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from myna_rpe.evaluation.corpus import fetch, packages, render
+from myna_rpe.evaluation.corpus import fetch, packages, performances, render
 
 from ..embedding_support import assert_one_sentence
 from ..evaluation.corpus.packages_on_path import game, install_tools, write_sound
+from ..evaluation.corpus.test_performances import some_tunes
 from ..evaluation.corpus.test_render import Tones, tunes
 
 
@@ -70,3 +71,17 @@ def test_rendering_reports_splits_and_keys(myna, tmp_path, monkeypatch):
     assert report["splits"] == {"train": 12, "valid": 10, "test": 12}
     assert (report["tunes"], sum(report["keys"].values())) == (34, 34)
     assert "34 of 34 renderings are there; to do: 0" in myna(*command).err
+
+
+def test_performances_report_files_tunes_and_keys(myna, tmp_path, monkeypatch):
+    monkeypatch.setattr(performances, "choose_training_tunes", lambda settings: some_tunes())
+    monkeypatch.setattr(performances, "find_synthesiser", lambda folder: Tones())
+    command = ["corpus", "perform", tmp_path / "out", "--keys", 3, "--performances", 2, "--json"]
+    dry = myna(*command, "--dry-run")
+    assert "0 of 24 renderings are there; to do: 24, which need about" in dry.err
+    assert json.loads(dry.out)["files"] == 0
+    report = json.loads(myna(*command).out)
+    assert (report["files"], report["tunes"], len(report["keys"])) == (24, 8, 24)
+    assert "24 of 24 renderings are there; to do: 0" in myna(*command).err
+    ended = myna("corpus", "perform", tmp_path / "other", "--keys", "13")
+    assert_one_sentence(ended, "keys=13", "1 to 12 keys")

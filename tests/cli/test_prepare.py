@@ -104,3 +104,13 @@ def test_unknown_names_list_the_valid_ones(album, tmp_path, option, value, valid
     result = prepare(album, "-o", tmp_path / "shards", option, value)
     assert isinstance(result.exception, ConfigError)
     assert valid in str(result.exception)
+
+
+def test_files_are_prepared_at_several_speeds(album, tmp_path):
+    command = (album, "-o", tmp_path / "shards", "--json", "--speeds", "1,0.84,1.19")
+    report = json.loads(prepare(*command).stdout)
+    assert (report["found"], report["tracks"]) == (21, 18)
+    assert json.loads(prepare(*command).stdout)["reused"] == 18
+    refused = prepare(album, "-o", tmp_path / "other", "--speeds", "fast")
+    assert isinstance(refused.exception, ConfigError)
+    assert "speeds='fast'" in str(refused.exception)

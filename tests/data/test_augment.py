@@ -11,7 +11,7 @@ from myna_rpe.errors import ConfigError
 
 FRONT_END = FrontEndConfig()
 ALL = AugmentConfig(
-    gain_db=6, noise_db=2, pitch_semitones=3, spec_augment=SpecAugmentConfig(max_bands=4)
+    gain_db=6, eq_db=5, noise_db=2, pitch_semitones=3, spec_augment=SpecAugmentConfig(max_bands=4)
 )
 
 
@@ -33,6 +33,7 @@ def test_nothing_changes_by_default():
 def test_changes_stay_within_what_is_allowed(frames, seed):
     change = Augment(ALL, FRONT_END).draw(frames, np.random.default_rng(seed))
     assert abs(change.gain_db) <= 6
+    assert np.abs(change.eq_db).max() <= 5.001
     assert 0 <= change.noise_db <= 2
     assert abs(change.semitones) <= 3
     for (start, stop), widest, length in [
@@ -48,10 +49,24 @@ def test_gain_shifts_music_and_leaves_silence_at_the_floor():
     change = source.draw(80, np.random.default_rng(0))
     before = patches()
     after = before.copy()
-    source.change_levels_(after, change)
+    source.change_levels_(after, np.arange(len(after)) % 8, change)
     expected = np.clip(before + np.float32(change.gain_db), -80, 0)
     assert np.array_equal(after, np.where(before == -80, -80, expected))
     assert (before == -80).any()
+
+
+def test_colour_is_one_smooth_curve_over_the_bands_of_a_view():
+    source = augment(eq_db=9.0)
+    change, other = (source.draw(80, np.random.default_rng(seed)) for seed in (0, 1))
+    assert not np.allclose(change.eq_db, other.eq_db)
+    assert np.abs(np.diff(change.eq_db)).max() < 1.0
+    # Whatever patches the bands are cut into, each band is changed alike.
+    for mel_bands in (16, 128):
+        freq = np.arange(128 // mel_bands)
+        after = np.full((len(freq), 4, mel_bands), -40, np.float32)
+        source.change_levels_(after, freq, change)
+        for frame in range(4):
+            np.testing.assert_allclose(after[:, frame].ravel(), -40 + change.eq_db, atol=1e-5)
 
 
 def test_noise_has_the_standard_deviation_that_was_drawn():
@@ -60,7 +75,7 @@ def test_noise_has_the_standard_deviation_that_was_drawn():
     before = np.full((40, 16, 16), -40, np.float32)
     before[0] = -80
     after = before.copy()
-    source.change_levels_(after, change)
+    source.change_levels_(after, np.arange(len(after)) % 8, change)
     assert (after[0] == -80).all()
     assert np.std(after[1:]) == pytest.approx(change.noise_db, rel=0.03)
     assert np.mean(after[1:]) == pytest.approx(-40, abs=0.1)
@@ -136,7 +151,7 @@ def test_shifted_patches_are_cut_from_shifted_columns():
         assert np.array_equal(cut[i], whole[i, :, 16 * row : 16 * row + 16])
 
 
-@pytest.mark.parametrize("name", ["gain_db", "noise_db"])
+@pytest.mark.parametrize("name", ["gain_db", "eq_db", "noise_db"])
 def test_decibels_are_refused_for_a_front_end_without_a_logarithm(name):
     with pytest.raises(ConfigError, match=rf"augment.{name}=3 is in dB.*use augment.{name}=0"):
         Augment(AugmentConfig(**{name: 3.0}), FrontEndConfig(scale="power"))

@@ -167,6 +167,14 @@ def test_scores_are_kept_and_not_computed_again(tmp_path: Path, dataset: Dataset
     assert model.reads == 8
 
 
+def test_a_kept_score_that_is_damaged_is_one_sentence(tmp_path: Path, dataset: Dataset) -> None:
+    evaluate([Counting()], [dataset], tmp_path / "out")
+    (kept,) = (tmp_path / "out" / "scores").glob("*/*.json")
+    kept.write_bytes(kept.read_bytes()[:99])
+    with pytest.raises(TaskError, match=r"is no score .* remove it and run"):
+        evaluate([Counting()], [dataset], tmp_path / "out")
+
+
 def test_a_file_that_has_changed_is_another_question(tmp_path: Path, dataset: Dataset) -> None:
     changed = dataset.examples[0].path
     changed.write_text("none")

@@ -31,7 +31,7 @@ def run(script: str, *arguments: object, folder: Path, myna: str) -> subprocess.
     )
 
 
-@pytest.mark.parametrize("script", ["pretrain_folder.sh", "reproduce_paper.sh"])
+@pytest.mark.parametrize("script", ["pretrain_folder.sh", "reproduce_paper.sh", "train_default.sh"])
 def test_without_arguments_a_script_says_what_it_needs(tmp_path, script):
     done = run(script, folder=tmp_path, myna="exit 1")
     assert done.returncode == 2
@@ -57,19 +57,36 @@ def test_a_folder_becomes_a_model_and_a_table_and_a_second_run_does_nothing(tmp_
     assert model.stat().st_mtime_ns == before
 
 
-def test_every_command_that_reproduces_the_paper_is_valid(tmp_path):
-    myna = f'printf "%s\\n" "${{*@Q}}" >> {tmp_path}/commands'
-    done = run("reproduce_paper.sh", tmp_path / "out", "--devices", 4, folder=tmp_path, myna=myna)
+def commands_of(script: str, *arguments: object, folder: Path) -> list[list[str]]:
+    """The commands a script runs, each of which must parse."""
+    myna = f'printf "%s\\n" "${{*@Q}}" >> {folder}/commands'
+    done = run(script, folder / "out", *arguments, folder=folder, myna=myna)
     assert done.returncode == 0, done.stderr
-    commands = [shlex.split(line) for line in (tmp_path / "commands").read_text().splitlines()]
-    names = [words[0] for words in commands]
-    assert names == ["download", "prepare", "pretrain", "pretrain", "evaluate"]
+    commands = [shlex.split(line) for line in (folder / "commands").read_text().splitlines()]
     group = typer.main.get_command(app)
     for words in commands:
         command, rest = group, list(words)
         while hasattr(command, "commands"):
             command = command.commands[rest.pop(0)]
         command.make_context(words[0], rest).close()  # parses, and does nothing else
-    recipes = [lookup_recipe(words[1])() for words in commands if words[0] == "pretrain"]
-    assert [recipe.recipe for recipe in recipes] == ["paper-2d-alibi", "paper-1d-alibi"]
+    return commands
+
+
+def recipes_of(commands: list[list[str]]) -> list[str]:
+    return [lookup_recipe(words[1])().recipe for words in commands if words[0] == "pretrain"]
+
+
+def test_every_command_that_reproduces_the_paper_is_valid(tmp_path):
+    commands = commands_of("reproduce_paper.sh", "--devices", 4, folder=tmp_path)
+    names = [words[0] for words in commands]
+    assert names == ["download", "prepare", "pretrain", "pretrain", "evaluate"]
+    assert recipes_of(commands) == ["paper-2d-alibi", "paper-1d-alibi"]
     assert "--devices" in commands[2]
+
+
+def test_every_command_that_trains_the_default_weights_is_valid(tmp_path):
+    commands = commands_of("train_default.sh", folder=tmp_path)
+    names = [words[0] for words in commands]
+    assert names == ["corpus", "corpus", "prepare", "pretrain", "pretrain", "models"]
+    assert recipes_of(commands) == ["myna-5m-excerpts", "myna-5m"]
+    assert f"{tmp_path}/out/excerpts/model" in commands[4]

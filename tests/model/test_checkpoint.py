@@ -150,6 +150,25 @@ def test_other_precisions_load_as_float32_with_the_same_space_id(
     assert model.space_id == loaded.space_id == MynaModel.load(tmp_path / "second").space_id
 
 
+def test_a_rounded_model_is_half_as_large_and_a_space_of_its_own(
+    model: MynaModel, tmp_path: Path
+) -> None:
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    rounded = model.rounded()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    rounded.save(tmp_path / "half")
+    model.save(tmp_path / "whole")
+    half, whole = (tmp_path / name / "model.safetensors" for name in ("half", "whole"))
+    assert {tensor.dtype for tensor in load_file(half).values()} == {torch.float16}
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = MynaModel.load(tmp_path / "half")
+    assert loaded.space_id == rounded.space_id != model.space_id
+    assert all(
+        torch.equal(weight, before[name].half().float())
+        for name, weight in loaded.state_dict().items()
+    )
+
+
 def test_space_id_names_the_encoder_and_front_end_not_the_head(model: MynaModel) -> None:
     before = model.space_id
     with torch.no_grad():
@@ -454,10 +473,12 @@ def test_models_lie_under_myna_home_or_the_user_data_folder(
     assert models_folder().parts[-2:] == ("myna-rpe", "models")
 
 
-def test_list_models_has_every_preset_and_every_installed_model(model: MynaModel) -> None:
+def test_list_models_has_every_preset_the_package_s_own_and_every_installed_model(
+    model: MynaModel,
+) -> None:
     model.save(models_folder() / "birds")
     records = {record.name: record for record in list_models()}
-    assert records.keys() == ARCHITECTURES.keys() | {"birds"}
+    assert records.keys() == ARCHITECTURES.keys() | {registry.DEFAULT_MODEL, "birds"}
     assert records["birds"].space_id == model.space_id
     assert records["tiny-16k"].space_id is None
     facts = records["birds"].to_dict()
@@ -491,6 +512,10 @@ def test_an_installed_name_comes_before_a_folder_and_a_preset(
     assert resolve_model("birds") == models_folder() / "birds"
     assert resolve_model("./birds") == Path("./birds")
     assert resolve_model(tmp_path / "birds" / "config.json") == tmp_path / "birds"
+    model.save(registry.DEFAULT_MODEL)
+    assert resolve_model(registry.DEFAULT_MODEL).parent.name == "weights"
+    model.save(models_folder() / registry.DEFAULT_MODEL)
+    assert resolve_model(registry.DEFAULT_MODEL) == models_folder() / registry.DEFAULT_MODEL
     model.save(models_folder() / "tiny-16k")
     assert resolve_model("tiny-16k") == models_folder() / "tiny-16k"
 

@@ -33,7 +33,7 @@ from jaxtyping import Float32
 from ..errors import AudioError
 
 # What PyAV raises when FFmpeg fails: its own errors, and the built-in ones it maps errno to.
-_FFMPEG_ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
+FFMPEG_ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 
 Mono = Float32[np.ndarray, " samples"]
 
@@ -80,7 +80,7 @@ def open_reader(path: Path) -> Reader:
     Raises:
         AudioError: the file is missing, unreadable, empty, or not audio.
     """
-    head = _first_bytes(path)
+    head = first_bytes(path)
     if head.startswith(_UNCOMPRESSED + _COMPRESSED) and b"OpusHead" not in head:
         try:
             return SoundFileReader(path)
@@ -89,7 +89,7 @@ def open_reader(path: Path) -> Reader:
     return FFmpegReader(path)
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """Return the first bytes of a readable, regular, non-empty file."""
     subject = f"file={str(path)!r}"
     try:
@@ -217,7 +217,7 @@ class FFmpegReader:
 
     def _open(self) -> None:
         subject = f"file={str(self._path)!r}"
-        self._file, self._container = _open_container(self._path)
+        self._file, self._container = open_container(self._path)
         if not self._container.streams.audio:
             self.close()
             raise AudioError(f"{subject} has no audio stream; give a file with sound.")
@@ -251,12 +251,12 @@ class FFmpegReader:
                 packet = next(packets)
             except StopIteration:
                 return
-            except _FFMPEG_ERRORS:
+            except FFMPEG_ERRORS:
                 self._damaged_packets += 1
                 return
             try:
                 frames = packet.decode()
-            except _FFMPEG_ERRORS:
+            except FFMPEG_ERRORS:
                 self._damaged_packets += 1
                 continue
             self._decoded_packets += len(frames) > 0
@@ -297,7 +297,7 @@ class FFmpegReader:
             self._container.seek(head.pts + int(before / tick), stream=self._stream)
             frames = self._decoded_frames()
             frame = next(frames, None)
-        except _FFMPEG_ERRORS:
+        except FFMPEG_ERRORS:
             frame = None
         if frame is not None and frame.pts is not None:
             position = _position(frame, head, tick)
@@ -321,20 +321,25 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         AudioError: FFmpeg does not read the file.
     """
-    _first_bytes(path)
-    file, container = _open_container(path)
+    first_bytes(path)
+    file, container = open_container(path)
     with file, container:
         found = [container.metadata, *(stream.metadata for stream in container.streams.audio)]
         return {name.lower(): value for metadata in found for name, value in metadata.items()}
 
 
-def _open_container(path: Path) -> tuple["_QuietFile", av.container.InputContainer]:
+def open_container(path: Path) -> tuple["_QuietFile", av.container.InputContainer]:
+    """Return FFmpeg's view of a file, and the file, which is to be closed after it.
+
+    Raises:
+        AudioError: it is none that FFmpeg reads.
+    """
     file = _QuietFile(path, "rb")
     try:
         # No protocols: a playlist in disguise must not make FFmpeg open other files or hosts.
         options = {"protocol_whitelist": "none"}
         return file, av.open(file, "r", options=options, metadata_errors="replace")
-    except _FFMPEG_ERRORS as error:
+    except FFMPEG_ERRORS as error:
         file.close()
         raise AudioError(
             f"file={str(path)!r} is not audio that libsndfile or FFmpeg can read; "

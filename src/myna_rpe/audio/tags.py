@@ -14,7 +14,7 @@ from ..errors import AudioError
 from .readers import read_metadata
 
 _ARTIST = ("artist", "album_artist", "albumartist")
-_BETWEEN_GENRES = re.compile(r"[;,/\0]")
+BETWEEN_GENRES = re.compile(r"[;,/\0]")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,6 @@ def read_tags(path: str | PathLike[str]) -> FileTags:
     except AudioError:
         return FileTags()
     artist = next((metadata[key] for key in _ARTIST if metadata.get(key, "").strip()), "")
-    genres = _BETWEEN_GENRES.split(metadata.get("genre", ""))
+    genres = BETWEEN_GENRES.split(metadata.get("genre", ""))
     names = (" ".join(genre.casefold().split()) for genre in genres)
     return FileTags(" ".join(artist.split()), tuple(dict.fromkeys(name for name in names if name)))

@@ -19,12 +19,15 @@ from . import (
     download,
     embed,
     evaluate,
+    library,
     models,
+    playlist,
     prepare,
     pretrain,
     recipes,
     report,
     similar,
+    spotify,
     tasks,
 )
 from .output import say
@@ -67,9 +70,12 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("ablate")(ablate.ablate)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(download.app, name="download")
+app.add_typer(library.app, name="library")
 app.add_typer(models.app, name="models")
+app.add_typer(playlist.app, name="playlist")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(report.app, name="report")
+app.add_typer(spotify.app, name="spotify")
 app.add_typer(tasks.app, name="tasks")
 
 

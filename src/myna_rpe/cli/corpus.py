@@ -1,6 +1,8 @@
 """`myna corpus`: music for evaluation that anyone can fetch or render."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,20 +86,8 @@ def render(
     """
     from ..evaluation.corpus import RenderSettings, render_scores
 
-    def announce(pending: int, total: int, needed: float) -> bool:
-        say(
-            f"{total - pending} of {total} renderings are there; to do: {pending}, which need "
-            f"about {needed / 1e6:.0f} MB of disk"
-        )
-        return not dry_run
-
     settings = RenderSettings(tunes=tunes, chorales=chorales, renderings=renderings, seed=seed)
-    with progress_bar() as bar:
-        task = bar.add_task("render", total=None, note="")
-
-        def progress(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, note=name)
-
+    with _rendering_bar(dry_run=dry_run) as (announce, progress):
         done = render_scores(folder, settings, announce=announce, progress=progress)
     splits = Counter(rendering.split for rendering in done)
     parts = ", ".join(f"{count} {split}" for split, count in splits.items())
@@ -114,3 +104,62 @@ def render(
                 "hours": hours,
             }
         )
+
+
+@app.command()
+def perform(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    tunes: Annotated[int, typer.Option(help="Traditional tunes, at most so many.")] = 600,
+    keys: Annotated[int, typer.Option(help="Files of each tune, each in another key.")] = 2,
+    performances: Annotated[int, typer.Option(help="In each file.")] = 4,
+    seconds: Annotated[float, typer.Option(help="Of each performance, at most.")] = 24.0,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is to be rendered.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Render tunes to pretrain on: each file is one tune in one key, performed several times.
+
+    No tune that `render` holds out to choose or test with is among them. Interrupted, run it again.
+    """
+    from ..evaluation.corpus import PerformanceSettings, render_performances
+
+    settings = PerformanceSettings(
+        tunes=tunes, keys=keys, performances=performances, seconds=seconds, seed=seed
+    )
+    with _rendering_bar(dry_run=dry_run) as (announce, progress):
+        done = render_performances(folder, settings, announce=announce, progress=progress)
+    hours = sum(medley.duration for medley in done) / 3600
+    count = len({medley.tune for medley in done})
+    say(f"{len(done)} files of {count} tunes, {hours:.2f} h -> {folder}")
+    if json:
+        print_json(
+            {
+                "folder": printable(str(folder)),
+                "files": len(done),
+                "tunes": count,
+                "keys": dict(Counter(medley.key for medley in done)),
+                "hours": hours,
+            }
+        )
+
+
+@contextmanager
+def _rendering_bar(
+    *, dry_run: bool
+) -> Iterator[tuple[Callable[[int, int, float], bool], Callable[[int, int, str], None]]]:
+    """Give what is told the plan, and what is told as work goes on."""
+
+    def announce(pending: int, total: int, needed: float) -> bool:
+        say(
+            f"{total - pending} of {total} renderings are there; to do: {pending}, which need "
+            f"about {needed / 1e6:.0f} MB of disk"
+        )
+        return not dry_run
+
+    with progress_bar() as bar:
+        task = bar.add_task("render", total=None, note="")
+
+        def progress(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, note=name)
+
+        yield announce, progress

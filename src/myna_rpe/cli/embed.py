@@ -39,9 +39,7 @@ def embed(
     ],
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FOLDER|FILE", help="Model to use; default: the only one installed."
-        ),
+        typer.Option(metavar="NAME|FOLDER|FILE", help="Model to use; default: the package's own."),
     ] = None,
     window: Annotated[
         float | None,

@@ -19,7 +19,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace another model of t
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the architecture presets and the installed models."""
+    """List the architecture presets, the package's own models and the installed ones."""
     from ..model.registry import list_models, models_folder
 
     records = [record.to_dict() for record in list_models()]
@@ -91,6 +91,24 @@ def import_(
     model.save(folder)
     say(f"imported {model.space_id}")
     typer.echo(folder)
+
+
+@app.command("round")
+def round_(
+    model: Annotated[str, typer.Argument(help="A model's name, or a checkpoint.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.")],
+    force: Force = False,
+) -> None:
+    """Round a model's weights to half precision: half the size, and a space of its own."""
+    from ..model.checkpoint import MynaModel
+    from ..model.registry import check_vacant, resolve_model
+
+    rounded = MynaModel.load(resolve_model(model)).rounded()
+    if not force:
+        check_vacant(out, rounded.space_id)
+    rounded.save(out)
+    say(f"rounded to {rounded.space_id}")
+    typer.echo(out)
 
 
 @app.command("pull")

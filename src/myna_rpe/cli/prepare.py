@@ -43,6 +43,14 @@ def prepare(
     front_end: Annotated[
         str, typer.Option(help="Front-end preset; must be that of the model to train.")
     ] = "rpe-16k",
+    speeds: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEEDS",
+            help="Each file at each of these, as tapes are played: 1,0.84,1.19 is the recording, "
+            "three semitones lower, and three higher.",
+        ),
+    ] = "1",
     storage: Annotated[
         str, typer.Option(help="float16, uint8 (half the size, 0.3 dB steps) or float32.")
     ] = "float16",
@@ -54,10 +62,12 @@ def prepare(
 ) -> None:
     """Turn music into shards for `myna pretrain`; run it again to go on, or to add new files."""
     from ..config import lookup_front_end
-    from ..data import prepare_shards
+    from ..data import AtSpeeds, prepare_shards
 
     config = lookup_front_end(front_end)
-    music = _source(dataset, source, subset=subset, split=split, metadata=metadata)
+    music = AtSpeeds(
+        _source(dataset, source, subset=subset, split=split, metadata=metadata), _speeds(speeds)
+    )
     with progress_bar() as bar:
         task = bar.add_task("prepare", total=None, note="")
 
@@ -76,6 +86,13 @@ def prepare(
     _say(report)
     if json:
         print_json(_as_json(report))
+
+
+def _speeds(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"speeds={text!r} are no numbers; write e.g. 1,0.84,1.19.") from error
 
 
 def _source(

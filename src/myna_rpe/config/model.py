@@ -8,7 +8,7 @@ from pydantic import Field
 from ..errors import ConfigError, unknown_name
 from .base import Config
 from .front_end import FRONT_ENDS, FrontEndConfig
-from .positions import AlibiConfig, SchemeConfig, SinusoidalConfig
+from .positions import AlibiConfig, RopeConfig, SchemeConfig, SinusoidalConfig
 
 Pooling = Literal["cls", "mean"]
 """Tokens -> embedding: the class token, or the mean of all others."""
@@ -107,6 +107,15 @@ _TINY = ModelConfig(dim=192, heads=3, mlp_dim=768)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "tiny-16k": Architecture(model=_TINY, front_end=FRONT_ENDS["rpe-16k"]),
+    # Twice the mel bands, in as many patches: keys are told apart.
+    "tiny-fine-16k": Architecture(
+        model=_TINY.with_(
+            n_mels=256,
+            patches=(PatchShape(mel_bands=32, frames=16),),
+            positions=(RopeConfig(name="rope-2d"),),
+        ),
+        front_end=FRONT_ENDS["fine-16k"],
+    ),
     "small-16k": Architecture(front_end=FRONT_ENDS["rpe-16k"]),
     # The paper's 22M parameters.
     "small-44k": Architecture(front_end=FRONT_ENDS["rpe-44k"]),

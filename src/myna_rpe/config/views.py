@@ -187,12 +187,15 @@ class SpecAugmentConfig(Config):
 class AugmentConfig(Config):
     """Random changes of each view; all are off by default.
 
-    ``gain_db``: louder or softer by up to so much. ``noise_db``: Gaussian noise of up to this
-    standard deviation, per cell. ``pitch_semitones``: shifted by up to so much (mind that key is
-    then lost). ``spec_augment``: masks.
+    ``gain_db``: louder or softer by up to so much. ``eq_db``: coloured by a smooth curve over the
+    mel bands, drawn for each view, of up to so much either way: two views of a track then differ in
+    their mastering, which cannot be what they are recognised by. ``noise_db``: Gaussian noise of up
+    to this standard deviation, per cell. ``pitch_semitones``: shifted by up to so much (mind that
+    key is then lost). ``spec_augment``: masks.
     """
 
     gain_db: float = Field(0.0, ge=0.0)
+    eq_db: float = Field(0.0, ge=0.0)
     noise_db: float = Field(0.0, ge=0.0)
     pitch_semitones: float = Field(0.0, ge=0.0, le=24.0)
     spec_augment: SpecAugmentConfig | None = None
@@ -201,9 +204,10 @@ class AugmentConfig(Config):
         """Refuse what cannot be done to the spectrograms of a front end.
 
         Raises:
-            ConfigError: gain or noise in dB, where there is no logarithm.
+            ConfigError: gain, colour or noise in dB, where there is no logarithm.
         """
-        for name, value in {"gain_db": self.gain_db, "noise_db": self.noise_db}.items():
+        for name in ("gain_db", "eq_db", "noise_db"):
+            value = getattr(self, name)
             if value and front_end.scale == "power":
                 raise ConfigError(
                     f"augment.{name}={value:g} is in dB, but scale='power' has no logarithm; "

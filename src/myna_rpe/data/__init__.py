@@ -8,11 +8,12 @@ A source (sources/) lists the music there is; `prepare_shards` (prepare.py) writ
 from .batches import Batch, Batches, ViewGroup
 from .prepare import PrepareReport, prepare_shards
 from .shards import ShardSet
-from .sources import Folder, MtgJamendo
+from .sources import AtSpeeds, Folder, MtgJamendo
 from .splits import hold_out, split_key, trainable
 from .tracks import Track
 
 __all__ = [
+    "AtSpeeds",
     "Batch",
     "Batches",
     "Folder",

@@ -1,7 +1,7 @@
 """Random changes of a view, made to its kept patches only.
 
 A `Change` is drawn once for each view, so its patches change alike whatever their shape; only the
-noise is drawn for each cell. Cells at the floor are silence: gain and noise leave them there.
+noise is drawn for each cell. Cells at the floor are silence: no level changes there.
 
 Shapes: patches (tokens, frames, mel_bands), frame-major as shards are; ``time`` and ``freq``
 (tokens,) are their places in the grid. Levels are in the front end's dB, pitch in semitones.
@@ -17,6 +17,8 @@ from jaxtyping import Float, Float32, Int
 from ..audio.melspectrogram import hz_to_mel, mel_to_hz
 from ..config import AugmentConfig, FrontEndConfig
 
+_EQ_WAVES = 4  # of the cosines an equaliser's curve is made of: about an octave and a half each
+
 
 class Mask(NamedTuple):
     """Frames, or mel bands, from `start` up to but not including `stop`."""
@@ -30,6 +32,7 @@ class Change(NamedTuple):
 
     semitones: float
     gain_db: float
+    eq_db: Float32[np.ndarray, " n_mels"] | None
     noise_db: float
     frame_masks: tuple[Mask, ...]
     band_masks: tuple[Mask, ...]
@@ -47,7 +50,7 @@ class Augment:
         active: whether anything changes at all.
 
     Raises:
-        ConfigError: gain or noise in dB for a front end without a logarithm.
+        ConfigError: gain, colour or noise in dB for a front end without a logarithm.
     """
 
     def __init__(self, config: AugmentConfig, front_end: FrontEndConfig) -> None:
@@ -67,7 +70,17 @@ class Augment:
         if masks := config.spec_augment:
             frame_masks = _draw_masks(masks.time_masks, masks.max_frames, frames, rng)
             band_masks = _draw_masks(masks.band_masks, masks.max_bands, self.front_end.n_mels, rng)
-        return Change(semitones, gain_db, noise_db, frame_masks, band_masks, rng)
+        eq_db = self._draw_curve(rng) if config.eq_db else None
+        return Change(semitones, gain_db, eq_db, noise_db, frame_masks, band_masks, rng)
+
+    def _draw_curve(self, rng: np.random.Generator) -> Float32[np.ndarray, " n_mels"]:
+        """Return a sum of the slowest cosines over the bands; its greatest value is drawn."""
+        waves = np.arange(1, _EQ_WAVES + 1)[:, None]
+        bands = (np.arange(self.front_end.n_mels) + 0.5) / self.front_end.n_mels
+        curve = rng.standard_normal(_EQ_WAVES) @ np.cos(np.pi * waves * bands)
+        peak = rng.uniform(0.0, self.config.eq_db)
+        scaled: Float32[np.ndarray, " n_mels"] = (curve * (peak / np.abs(curve).max())).astype("f4")
+        return scaled
 
     def shift_pitch(
         self,
@@ -110,14 +123,21 @@ class Augment:
         return low + step, step
 
     def change_levels_(
-        self, patches: Float32[np.ndarray, "tokens frames mel_bands"], change: Change
+        self,
+        patches: Float32[np.ndarray, "tokens frames mel_bands"],
+        freq: Int[np.ndarray, " tokens"],
+        change: Change,
     ) -> None:
-        """Add gain and noise in place, within the range of the front end."""
-        if not change.gain_db and not change.noise_db:
+        """Add gain, colour and noise in place, within the range of the front end."""
+        if not change.gain_db and change.eq_db is None and not change.noise_db:
             return
         floor = self.front_end.floor
         music = patches > floor
         change_db = np.full(patches.shape, change.gain_db, np.float32)
+        if change.eq_db is not None:
+            mel_bands = patches.shape[2]
+            band = freq[:, None] * mel_bands + np.arange(mel_bands)  # (tokens, mel_bands)
+            change_db += change.eq_db[band][:, None]
         if change.noise_db:
             noise = change.rng.standard_normal(patches.shape, np.float32)
             change_db += np.float32(change.noise_db) * noise

@@ -330,7 +330,7 @@ class Batches:
             columns = torch.from_numpy(track[np.minimum(at, len(track) - 1)])
             decoded = self.shards.settings.decode(columns).numpy()  # (tokens, frames, n_mels)
             patches[:] = self._augment.shift_pitch(decoded, freq, mel_bands, change.semitones)
-        self._augment.change_levels_(patches, change)
+        self._augment.change_levels_(patches, freq, change)
         self._augment.mask_(patches, time, freq, change)
 
     def _track(self, track: int) -> Shaped[np.ndarray, "frames n_mels"]:

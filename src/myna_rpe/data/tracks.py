@@ -40,11 +40,13 @@ class Entry:
         file: where it lies.
         path: names the track, relative to the source's folder, with slashes.
         labels: None: those of the file's own tags, read together with its sound.
+        speed: at which it is played: 2 is twice as fast and an octave higher; > 0.
     """
 
     file: Path
     path: str
     labels: Labels | None = None
+    speed: float = 1.0
 
 
 @dataclass(frozen=True)

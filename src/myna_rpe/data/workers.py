@@ -148,7 +148,9 @@ class _Worker:
 
     def _prepare(self, file: MusicFile) -> Outcome:
         front_end, min_seconds = self.job.settings.front_end, self.job.min_seconds
-        blocks = decode_blocks(file.entry.file, sample_rate=front_end.sample_rate)
+        # Fewer samples a second, taken for as many as ever: that is faster, and higher.
+        rate = round(front_end.sample_rate / file.entry.speed)
+        blocks = decode_blocks(file.entry.file, sample_rate=rate)
         spectrogram = self.front_end.stream(blocks)  # (mel_bands, frames)
         seconds = spectrogram.shape[1] / front_end.frame_rate
         if seconds < min_seconds:

@@ -17,10 +17,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ..config import Pooling
-from ..errors import CheckpointError, ConfigError, MynaError, unknown_name
+from ..errors import ConfigError, MynaError, unknown_name
 from ..model.attention import Runtime
-from ..model.checkpoint import MynaModel, list_models, models_folder, resolve_model
+from ..model.checkpoint import MynaModel
 from ..model.kernels import KERNELS
+from ..model.registry import DEFAULT_MODEL, name_of, resolve_model
 from .contexts import WHOLE_TRACK, Context, Windows
 from .reading import Failed, SilentTrackWarning, Source, Track, TrackReader
 from .timed import TimedEmbedding, check_resolution, mean_in_bins
@@ -357,8 +358,8 @@ def load_model(
     """Return an embedder with the model of that name, folder or file.
 
     Args:
-        model: an installed model's name, a folder, or a ``model.safetensors``; None: the one
-            model that is installed.
+        model: a model's name, a folder, or a ``model.safetensors``; None: the weights that come
+            with the package, `DEFAULT_MODEL`.
         device: ``auto`` (CUDA if there is one), or any name torch knows.
         precision: ``fp32``: the same vector alone and in any batch; ``mixed``: linears in bf16,
             faster, and close.
@@ -372,7 +373,7 @@ def load_model(
         ConfigError: a precision, kernel, layer, pooling or device that does not exist.
 
     Example:
-        >>> model = load_model("myna.safetensors")  # doctest: +SKIP
+        >>> model = load_model()  # doctest: +SKIP
         >>> model.embed("song.flac").shape  # doctest: +SKIP
         (192,)
     """
@@ -380,13 +381,16 @@ def load_model(
         raise ConfigError(unknown_name("precision", precision, _PRECISIONS))
     if kernel not in ("auto", *KERNELS):
         raise ConfigError(unknown_name("kernel", kernel, ("auto", *KERNELS)))
-    folder = _only_model() if model is None else _resolve(model)
+    folder = _resolve(DEFAULT_MODEL if model is None else model)
     loaded = MynaModel.load(folder)
     loaded.encoder.runtime = Runtime(kernel=kernel, precision=_PRECISIONS[precision])
-    installed = folder.parent == models_folder()
-    source = folder.name if installed else str(folder.resolve())
     return Embedder(
-        loaded, context=context, layer=layer, pooling=pooling, device=device, source=source
+        loaded,
+        context=context,
+        layer=layer,
+        pooling=pooling,
+        device=device,
+        source=name_of(folder),
     )
 
 
@@ -452,18 +456,3 @@ def resolve_device(name: str) -> torch.device:
 
 def _resolve(model: str | os.PathLike[str]) -> Path:
     return resolve_model(model if isinstance(model, str) else Path(model))
-
-
-def _only_model() -> Path:
-    installed = {record.name: record.path for record in list_models() if record.path is not None}
-    if len(installed) == 1:
-        return next(iter(installed.values()))
-    if not installed:
-        raise CheckpointError(
-            "model=None is not given and none is installed; train one with `myna pretrain`, or get "
-            "one with `myna models pull REPO_ID` or `myna models import FILE`."
-        )
-    raise CheckpointError(
-        f"model=None is not given and {len(installed)} are installed; "
-        f"choose one of: {', '.join(installed)}."
-    )

@@ -32,7 +32,7 @@ from .metrics import (
     uniformity,
 )
 from .peers import FeatureExtractor, KeyDetector
-from .scores import Outputs, Queries, Score, measure
+from .scores import Outputs, Queries, Score, measure, read_score
 
 # What a kept score looks like and how it is computed; a score of another format is not found.
 _FORMAT = 2
@@ -71,7 +71,8 @@ def evaluate(
         progress: told what is being read, and how many of how many files are done.
 
     Raises:
-        TaskError: a task has too few examples left, or no metric has a value.
+        TaskError: a task has too few examples left, no metric has a value, or a kept score is
+            damaged.
         EmbeddingError: a cache cannot be used.
     """
     protocol = protocol or Protocol()
@@ -81,7 +82,7 @@ def evaluate(
                 continue
             path = out / "scores" / dataset.name / f"{_key(dataset, model, protocol)}.json"
             if path.exists():
-                yield Score.from_dict(json.loads(path.read_bytes()))
+                yield read_score(path)
                 continue
 
             def tell(done: int, total: int, what: str = f"{dataset.name}: {model.name}") -> None:

@@ -22,10 +22,15 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from ..embedding_table import cannot_write, path_from_text, path_to_text, write_parquet
+from ..embedding_table import (
+    cannot_write,
+    path_from_text,
+    path_to_text,
+    read_parquet,
+    write_parquet,
+)
 from ..errors import EmbeddingError
 from ..storage import AlreadyLockedError, acquire_lock
 from .examples import Example
@@ -276,7 +281,7 @@ class _Cache:
 
     def _read(self, part: Path) -> Iterator[tuple[Span, _Row]]:
         try:
-            table = pq.read_table(part, page_checksum_verification=True)
+            table = read_parquet(part)
             space_id = (table.schema.metadata or {})[_SPACE_ID].decode()
             features = table.column("features").combine_chunks().flatten().to_numpy()
             features = features.reshape(table.num_rows, -1)

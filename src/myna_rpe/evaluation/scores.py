@@ -4,13 +4,16 @@ The evidence is enough to compute every number again, on any resample of the tra
 and differences between two models on the same tracks, are computed from it and nothing else.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from ..errors import TaskError
 from .examples import Kind
 from .metrics import METRICS
 from .reading import Reading
@@ -242,3 +245,18 @@ def measure(evidence: Evidence) -> tuple[dict[str, Interval], dict[str, Spread]]
     }
     spreads = {name: evidence.spread(name) for name in evidence.metrics}
     return metrics, {name: spread for name, spread in spreads.items() if spread is not None}
+
+
+def read_score(path: Path) -> Score:
+    """Return a score that `evaluate` has kept.
+
+    Raises:
+        TaskError: the file is no score, or damaged.
+    """
+    try:
+        return Score.from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TaskError(
+            f"file={str(path)!r} is no score ({type(error).__name__}: {error}); "
+            "remove it and run `myna evaluate` again."
+        ) from error

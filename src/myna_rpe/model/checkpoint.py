@@ -14,6 +14,7 @@ default keeps the old behaviour, keeps every old id.
 Memory is float32: whatever precision the file has, `load` gives a float32 model.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -141,8 +142,21 @@ class MynaModel(
 
     # --- disk ------------------------------------------------------------------------------------
 
+    def rounded(self) -> "MynaModel":
+        """Return a model with the nearest weights of half precision: another space, half the file.
+
+        `save` writes such weights in half precision.
+        """
+        model = copy.deepcopy(self)
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.copy_(tensor.to(torch.float16))
+        return model
+
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `config.json`; other files in the folder stay.
+
+        Weights that are all numbers of half precision (`rounded`) are stored so.
 
         Both are written and flushed beside their final places first, then moved there: a full disk
         or a crash leaves what was there before. Should the machine stop between the two moves, the
@@ -156,7 +170,7 @@ class MynaModel(
             architecture=self.architecture, space_id=self.space_id, provenance=self.provenance
         )
         text = manifest.text()
-        tensors = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
+        tensors = _smallest({name: value.detach() for name, value in self.state_dict().items()})
         is_new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -240,6 +254,16 @@ class MynaModel(
                 token=token,
             )
         return cls.load(Path(path).parent)
+
+
+def _smallest(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, float32 ones in half precision where that changes none of them."""
+    halves = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+    exact = all(
+        it.dtype == torch.float32 and torch.equal(halves[name].float(), it)
+        for name, it in tensors.items()
+    )
+    return {name: it.contiguous() for name, it in (halves if exact else tensors).items()}
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: object) -> None:

@@ -1,8 +1,8 @@
-"""Models by name: the architecture presets, and the checkpoints installed on this machine.
+"""Models by name: architecture presets, the weights of this package, and installed checkpoints.
 
 Installed checkpoints are the folders below `models_folder()`. Under one name an installed model
-comes before a preset, and a name before a path: it means the same in every working directory
-(write ``./name`` for the folder).
+comes before one of the package, that before a preset, and a name before a path: it means the same
+in every working directory (write ``./name`` for the folder).
 """
 
 import os
@@ -19,6 +19,11 @@ from ..config import ARCHITECTURES, FRONT_ENDS, Architecture, ModelConfig
 from ..errors import CheckpointError, unknown_name
 from .encoder import Encoder
 from .manifest import CONFIG_FILE, Manifest, checkpoint_folder
+
+DEFAULT_MODEL = "myna-5m"
+"""The model that is used where none is named."""
+
+_SHIPPED = Path(__file__).parents[1] / "weights"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -89,13 +94,12 @@ def installed_folder(name: str) -> Path:
 
 
 def list_models() -> list[ModelRecord]:
-    """Return the architecture presets, then the installed models by name.
+    """Return the architecture presets, the package's models, then the installed ones by name.
 
     A damaged checkpoint is listed with its reason and hides no other.
     """
-    return [_preset(name) for name in ARCHITECTURES] + [
-        _installed(folder) for folder in _installed_folders()
-    ]
+    folders = [*_folders(_SHIPPED), *_folders(models_folder())]
+    return [*map(_preset, ARCHITECTURES), *map(_installed, folders)]
 
 
 def find_model(name: str | Path) -> ModelRecord:
@@ -104,20 +108,20 @@ def find_model(name: str | Path) -> ModelRecord:
     Raises:
         CheckpointError: there is no such model, or its checkpoint cannot be read.
     """
-    if name in ARCHITECTURES and not _is_installed(str(name)):
+    if name in ARCHITECTURES and _named(str(name)) is None:
         return _preset(str(name))
     return _checkpoint(resolve_model(name))
 
 
 def resolve_model(name: str | Path) -> Path:
-    """Return the checkpoint folder of an installed model's name, a folder, or one of its files.
+    """Return the checkpoint folder of a model's name, a folder, or one of its files.
 
     Raises:
         CheckpointError: there is no such checkpoint, it is incomplete, or the name is that of an
             architecture, which has no weights.
     """
-    if _is_installed(str(name)):
-        return checkpoint_folder(models_folder() / name)
+    if (folder := _named(str(name))) is not None:
+        return checkpoint_folder(folder)
     if isinstance(name, Path) or (name and Path(name).exists()):
         return checkpoint_folder(Path(name))
     if name in ARCHITECTURES:
@@ -132,8 +136,13 @@ def resolve_model(name: str | Path) -> Path:
         )
     if os.sep in name:
         return checkpoint_folder(Path(name))  # says that it is missing
-    installed = [folder.name for folder in _installed_folders()]
-    raise CheckpointError(unknown_name("model", name, [*installed, *ARCHITECTURES]))
+    known = [folder.name for root in (models_folder(), _SHIPPED) for folder in _folders(root)]
+    raise CheckpointError(unknown_name("model", name, [*known, *ARCHITECTURES]))
+
+
+def name_of(folder: Path) -> str:
+    """Return what a checkpoint's folder is called everywhere: a model's name, or the whole path."""
+    return folder.name if _named(folder.name) == folder else str(folder.resolve())
 
 
 def check_vacant(folder: Path, space_id: str) -> None:
@@ -185,11 +194,16 @@ def _installed(folder: Path) -> ModelRecord:
         return ModelRecord(folder.name, None, folder, error=str(error))
 
 
-def _is_installed(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and (models_folder() / name).is_dir()
+def _named(name: str) -> Path | None:
+    """Return the folder of the installed or shipped model of a name."""
+    if _NAME.fullmatch(name) is None:
+        return None
+    folders = (root / name for root in (models_folder(), _SHIPPED))
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def _installed_folders() -> list[Path]:
-    if not models_folder().is_dir():
+def _folders(root: Path) -> list[Path]:
+    """Return the folders of models below a root, by name."""
+    if not root.is_dir():
         return []
-    return sorted(it for it in models_folder().iterdir() if _is_installed(it.name))
+    return sorted(it for it in root.iterdir() if _NAME.fullmatch(it.name) and it.is_dir())

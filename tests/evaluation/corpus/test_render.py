@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from myna_rpe.errors import TaskError
 from myna_rpe.evaluation.corpus import render, synthesis
 from myna_rpe.evaluation.corpus.key import rendered_key
-from myna_rpe.evaluation.corpus.midi import midi_file, pitch_class_histogram
+from myna_rpe.evaluation.corpus.midi import Part, midi_file, pitch_class_histogram
 from myna_rpe.evaluation.corpus.render import (
     MANIFEST,
     RenderSettings,
@@ -176,7 +176,7 @@ def read_midi(data):
 
 def test_a_midi_file_holds_the_notes_the_tempo_and_the_instrument():
     notes = [Note(60, 0.0, 1.0), Note(60, 1.0, 40.0), Note(64, 1.0, 0.5)]
-    ticks, tempo, program, events = read_midi(midi_file(notes, program=73, tempo=120.0))
+    ticks, tempo, program, events = read_midi(midi_file([Part(notes, 73)], tempo=120.0))
     assert (tempo, program) == (500_000, 73)
     assert events == [
         (0, True, 60),

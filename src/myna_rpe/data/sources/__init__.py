@@ -5,5 +5,6 @@ A source says which files there are and what is known of them; see `tracks.Sourc
 
 from .folder import Folder
 from .mtg_jamendo import MtgJamendo
+from .speeds import AtSpeeds
 
-__all__ = ["Folder", "MtgJamendo"]
+__all__ = ["AtSpeeds", "Folder", "MtgJamendo"]

@@ -6,6 +6,7 @@ from .identification import LENGTHS, identification
 from .key import rendered_key
 from .manifest import CorpusTrack, read_corpus
 from .packages import PACKAGES, packages_of
+from .performances import Medley, PerformanceSettings, render_performances
 from .render import Rendering, RenderSettings, read_renderings, render_scores
 from .rhythm import rendered_dance, rendered_tempo
 from .tasks import CORPUS_TASKS
@@ -16,6 +17,8 @@ __all__ = [
     "PACKAGES",
     "CorpusTrack",
     "FetchReport",
+    "Medley",
+    "PerformanceSettings",
     "RenderSettings",
     "Rendering",
     "composer_probe",
@@ -25,6 +28,7 @@ __all__ = [
     "packages_of",
     "read_corpus",
     "read_renderings",
+    "render_performances",
     "render_scores",
     "rendered_dance",
     "rendered_key",

@@ -9,27 +9,33 @@ long each pitch class sounds: the upper reference for whatever listens.
 import hashlib
 import itertools
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from ...errors import TaskError
-from ...storage import atomic_write, only_run, write_json
+from ...storage import atomic_write, only_run
 from ..examples import Split
 from ..keys import MODES, Mode, key_at
-from .midi import midi_file, pitch_class_histogram
+from .midi import Part, midi_file, pitch_class_histogram
 from .scores import Note, Tune, chorales, distinct, traditional_tunes
-from .synthesis import SAMPLE_RATE, SOUNDFONTS, Synthesiser, find_synthesiser
+from .synthesis import (
+    BYTES_PER_SECOND,
+    SOUNDFONTS,
+    Progress,
+    Synthesiser,
+    find_synthesiser,
+    run_all,
+    same_settings,
+    write_sound,
+)
 
 MANIFEST = "renderings.jsonl"
-_SETTINGS = "settings.json"
 
 # General MIDI programs that sustain a tune or a chord.
 INSTRUMENTS = {
@@ -49,9 +55,6 @@ _LOWEST, _HIGHEST = 33, 100
 
 # Of a rendering: what comes after is left out.
 MAX_SECONDS = 60.0
-
-Progress = Callable[[int, int, str], None]
-"""Called with renderings done, in all, and the latest one."""
 
 
 @dataclass(frozen=True)
@@ -246,39 +249,20 @@ def render_scores(
             to be had.
     """
     with only_run(folder, ".render", doing="rendered", error=TaskError):
-        _same_settings(folder, settings)
+        same_settings(folder, asdict(settings))
         done = _all_done(folder, settings)
         if done:  # scores take a minute to read
             announce(0, len(done), 0.0)
             return done
         plan = plan_renderings(choose_tunes(settings), settings)
         pending = [(r, notes) for r, notes in plan if not (folder / r.path).exists()]
-        # 16-bit mono FLAC takes about half of what it holds.
-        if announce(len(pending), len(plan), len(pending) * 40.0 * SAMPLE_RATE) and pending:
+        if announce(len(pending), len(plan), len(pending) * 40.0 * BYTES_PER_SECOND) and pending:
             voice = synthesiser or find_synthesiser(folder / ".tools")
-            _render_all(folder, pending, voice, workers, progress)
+            jobs = {r.path: partial(_render, folder, r, notes, voice) for r, notes in pending}
+            run_all(jobs, workers, progress)
         there = [_with_length(folder, r) for r, _ in plan if (folder / r.path).exists()]
         _write(folder, there)
         return there
-
-
-def _render_all(
-    folder: Path,
-    pending: Sequence[tuple[Rendering, list[Note]]],
-    voice: Synthesiser,
-    workers: int | None,
-    progress: Progress,
-) -> None:
-    """Render several at once; after an error or Ctrl-C, those that had not begun are left."""
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = {pool.submit(_render, folder, r, notes, voice): r for r, notes in pending}
-        try:
-            for number, job in enumerate(jobs, start=1):
-                job.result()
-                progress(number, len(jobs), jobs[job].path)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _all_done(folder: Path, settings: RenderSettings) -> list[Rendering]:
@@ -296,24 +280,8 @@ def _with_length(folder: Path, rendering: Rendering) -> Rendering:
 
 def _render(folder: Path, rendering: Rendering, notes: Sequence[Note], voice: Synthesiser) -> None:
     """Write one rendering as mono FLAC."""
-    program = INSTRUMENTS[rendering.instrument]
-    with tempfile.TemporaryDirectory() as temporary:
-        midi, sound = Path(temporary) / "notes.mid", Path(temporary) / "sound.wav"
-        midi.write_bytes(midi_file(notes, program=program, tempo=rendering.tempo))
-        voice.render(midi, sound, soundfont=rendering.soundfont)
-        samples, rate = soundfile.read(sound, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    peak = float(np.abs(mono).max(initial=0.0))
-    if peak == 0:
-        raise TaskError(
-            f"tune={rendering.tune!r} is silent on {rendering.instrument} of "
-            f"{rendering.soundfont}; check the soundfont."
-        )
-    mono *= 0.9 / peak  # loudness says nothing of the instrument
-    path = folder / rendering.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        soundfile.write(file, mono, rate, format="FLAC", subtype="PCM_16")
+    midi = midi_file([Part(notes, INSTRUMENTS[rendering.instrument])], tempo=rendering.tempo)
+    write_sound(folder / rendering.path, voice.perform(midi, soundfont=rendering.soundfont))
 
 
 def _write(folder: Path, renderings: Sequence[Rendering]) -> None:
@@ -354,19 +322,3 @@ def read_renderings(folder: Path) -> list[Rendering]:
             f"run `myna corpus render {folder}` again."
         )
     return renderings
-
-
-def _same_settings(folder: Path, settings: RenderSettings) -> None:
-    """Refuse a folder of other settings; write down those of a new one."""
-    path = folder / _SETTINGS
-    if path.exists():
-        try:
-            before = json.loads(path.read_bytes())
-        except ValueError:
-            before = None
-        if before != asdict(settings):
-            raise TaskError(
-                f"folder={str(folder)!r} holds renderings of other settings ({before}); "
-                "give these settings, or another folder."
-            )
-    write_json(path, asdict(settings))

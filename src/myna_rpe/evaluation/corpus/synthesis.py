@@ -1,16 +1,34 @@
 """MIDI -> sound with FluidSynth: the system's own, or Debian's, unpacked without root."""
 
+import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jaxtyping import Float32
 
 from ...errors import TaskError
+from ...storage import atomic_write, write_json
 from .debian import Debian
 
 SAMPLE_RATE = 22_050
 """Of renderings, in Hz."""
+
+BYTES_PER_SECOND = SAMPLE_RATE
+"""On disk, about: 16-bit mono FLAC takes half of what it holds."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with renderings done, in all, and the latest one."""
+
+_SETTINGS = "settings.json"
 
 SOUNDFONTS = {
     "timgm6mb": ("timgm6mb-soundfont", "usr/share/sounds/sf2/TimGM6mb.sf2"),
@@ -27,6 +45,26 @@ class Synthesiser:
     soundfonts: dict[str, Path]
     libraries: tuple[Path, ...] = ()
 
+    def perform(self, midi: bytes, *, soundfont: str) -> Float32[np.ndarray, " samples"]:
+        """Return the sound of a MIDI file: mono, `SAMPLE_RATE`, its greatest sample 0.9.
+
+        Loudness says nothing of the instrument.
+
+        Raises:
+            TaskError: FluidSynth fails, or the sound is silent.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            notes, sound = Path(temporary) / "notes.mid", Path(temporary) / "sound.wav"
+            notes.write_bytes(midi)
+            self.render(notes, sound, soundfont=soundfont)
+            samples, _ = soundfile.read(sound, dtype="float32", always_2d=True)
+        mono: Float32[np.ndarray, " samples"] = samples.mean(axis=1)
+        peak = float(np.abs(mono).max(initial=0.0))
+        if peak == 0:
+            raise TaskError(f"soundfont={soundfont!r} is silent on some notes; check its file.")
+        mono *= np.float32(0.9 / peak)
+        return mono
+
     def render(self, midi: Path, sound: Path, *, soundfont: str) -> None:
         """Write the sound of a MIDI file as WAV (stereo, 16 bit, `SAMPLE_RATE`).
 
@@ -37,7 +75,9 @@ class Synthesiser:
         if self.libraries:
             before = [environment[name] for name in ("LD_LIBRARY_PATH",) if name in environment]
             environment["LD_LIBRARY_PATH"] = ":".join([*map(str, self.libraries), *before])
-        options = ["-ni", "-q", "-r", str(SAMPLE_RATE), "-F", str(sound)]
+        # Only the samples that are played are unpacked: the same sound, several times faster.
+        options = ["-ni", "-q", "-r", str(SAMPLE_RATE), "-o", "synth.dynamic-sample-loading=1"]
+        options += ["-F", str(sound)]
         answer = subprocess.run(
             [str(self.program), *options, str(self.soundfonts[soundfont]), str(midi)],
             capture_output=True,
@@ -87,6 +127,54 @@ def find_synthesiser(folder: Path) -> Synthesiser:
         )
     libraries = () if system else tuple(sorted({path.parent for path in root.rglob("*.so*")}))
     return Synthesiser(program, found, libraries)
+
+
+def write_sound(path: Path, samples: Float32[np.ndarray, " samples"]) -> None:
+    """Write mono FLAC of 16 bits, at `SAMPLE_RATE`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        soundfile.write(file, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+
+
+def run_all(
+    jobs: Mapping[str, Callable[[], None]], workers: int | None, progress: Progress
+) -> None:
+    """Render several at once; after an error or Ctrl-C, those that had not begun are left.
+
+    Args:
+        jobs: by what they write.
+        workers: at once; None: one per core.
+        progress: told after each.
+    """
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        running = {pool.submit(job): name for name, job in jobs.items()}
+        try:
+            for number, (future, name) in enumerate(running.items(), start=1):
+                future.result()
+                progress(number, len(running), name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder of other settings; write down those of a new one.
+
+    Raises:
+        TaskError: what is in the folder was rendered with others.
+    """
+    path = folder / _SETTINGS
+    if path.exists():
+        try:
+            before = json.loads(path.read_bytes())
+        except ValueError:
+            before = None
+        if before != settings:
+            raise TaskError(
+                f"folder={str(folder)!r} holds renderings of other settings ({before}); "
+                "give these settings, or another folder."
+            )
+    write_json(path, dict(settings))
 
 
 def _first(roots: list[Path], file: str) -> Path | None:

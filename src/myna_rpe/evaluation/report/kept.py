@@ -6,13 +6,12 @@ files that are copied lose theirs: `check_unique` refuses them with the names of
 that was merely copied counts once.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TaskError
-from ..scores import Score
+from ..scores import Score, read_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +37,8 @@ def read_scores(folders: Iterable[Path]) -> list[KeptScore]:
                 f"make them with `myna evaluate ... --out {folder}`."
             )
         for path in paths:
-            text, score = _read(path)
-            kept.setdefault(text, KeptScore(path, score))
+            score = read_score(path)
+            kept.setdefault(path.read_bytes(), KeptScore(path, score))
     return list(kept.values())
 
 
@@ -59,14 +58,3 @@ def check_unique(kept: Sequence[KeptScore]) -> None:
                 f"{each.path}, of other settings, examples or weights; "
                 "remove the one that does not count."
             )
-
-
-def _read(path: Path) -> tuple[bytes, Score]:
-    try:
-        text = path.read_bytes()
-        return text, Score.from_dict(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TaskError(
-            f"file={str(path)!r} is no score ({type(error).__name__}: {error}); "
-            "remove it and run `myna evaluate` again."
-        ) from error

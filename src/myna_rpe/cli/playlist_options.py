@@ -1,0 +1,204 @@
+"""What every command that makes a playlist takes: constraints, seed, where the answer goes.
+
+`generating` adds these options to a command, which gets them as one `Options`: the commands differ
+in what they are about, and only that is in their files.
+"""
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..library.playlists import Constraints
+
+_CLOCK = re.compile(r"(?:(?P<hours>\d+):(?=\d+:))?(?P<minutes>\d+):(?P<seconds>[0-5]\d)")
+
+Library = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        metavar="DIR",
+        readable=False,
+        help="Folder of the library; default: $MYNA_LIBRARY, else in the user's data folder.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Texts = list[str] | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the options of a command say.
+
+    Attributes:
+        library: its folder; None: the default one.
+        constraints: what must hold.
+        seed: of all chance.
+        name: to store the playlist under; None: not at all.
+        export: file to write; None: none.
+        as_json: whether the answer is printed as JSON.
+    """
+
+    library: Path | None
+    constraints: "Constraints"
+    seed: int
+    name: str | None
+    export: Path | None
+    as_json: bool
+
+
+def _options(
+    genre: Annotated[
+        Texts, typer.Option(metavar="NAME", help="Only tracks of this genre, or another given.")
+    ] = None,
+    not_genre: Annotated[Texts, typer.Option(metavar="NAME", help="No track of it.")] = None,
+    year: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Of the track: 1990-1999, 1990-, -1999, 1994.")
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Of the track: 2:00-8:00, 2:00-, -8:00.")
+    ] = None,
+    total: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Of the whole playlist: 55:00-1:05:00.")
+    ] = None,
+    below: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", readable=False, help="Only tracks in this folder, or another."),
+    ] = None,
+    artist_window: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Other tracks between two of one artist.")
+    ] = 0,
+    album_window: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Other tracks between two of one album.")
+    ] = 0,
+    artist_cap: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most so many of one artist.")
+    ] = None,
+    album_cap: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most so many of one album.")
+    ] = None,
+    exclude: Annotated[
+        Texts, typer.Option(metavar="PLAYLIST|TRACK", help="Nothing that is in it.")
+    ] = None,
+    fresh: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Nothing of playlists generated in so many days."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chance; the same gives the same.")] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Store the playlist under this name, in place of an old one.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", readable=False, help="Write M3U8, M3U, XSPF or JSPF."),
+    ] = None,
+    library: Library = None,
+    as_json: Json = False,
+) -> Options:
+    """Return what the options say."""
+    from ..embedding_table import path_to_text
+    from ..library.playlists import Constraints
+
+    least_year, most_year = range_of("year", year, _number, single=True)
+    least_duration, most_duration = range_of("duration", duration, seconds_of)
+    least_total, most_total = range_of("total", total, seconds_of)
+    constraints = Constraints(
+        genres=tuple(genre or ()),
+        not_genres=tuple(not_genre or ()),
+        least_year=least_year,
+        most_year=most_year,
+        least_duration=least_duration,
+        most_duration=most_duration,
+        least_total=least_total,
+        most_total=most_total,
+        folders=tuple(
+            path_to_text(Path(os.path.abspath(folder)))  # noqa: PTH100 - resolves no links
+            for folder in below or ()
+        ),
+        artist_window=artist_window,
+        album_window=album_window,
+        artist_cap=artist_cap,
+        album_cap=album_cap,
+        exclude=tuple(exclude or ()),
+        fresh_days=fresh,
+    )
+    return Options(library, constraints, seed, name, export, as_json)
+
+
+def generating(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with all of these options beside its own; it takes them as ``options``."""
+    own = dict(inspect.signature(command).parameters)
+    own.pop("options")
+    shared = dict(inspect.signature(_options).parameters)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        options = _options(**{name: given.pop(name) for name in shared})
+        command(**given, options=options)
+
+    parameters = [*own.values(), *shared.values()]
+    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    # What typer reads; `functools.wraps` has copied those of the command.
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in keywords}
+    del run.__wrapped__
+    return run
+
+
+def range_of(
+    name: str, text: str | None, read: Callable[[str], Any], *, single: bool = False
+) -> tuple[Any, Any]:
+    """Return both ends of a range, each None where it is open.
+
+    Args:
+        name: of the option, for a message.
+        text: ``A-B``, ``A-`` or ``-B``; None: no range.
+        read: makes a value of text; a ValueError means it is none.
+        single: whether one value is a range of itself.
+
+    Raises:
+        ConfigError: it is no range.
+    """
+    if text is None:
+        return None, None
+    low, dash, high = text.partition("-")
+    try:
+        if not dash and single:
+            return read(text), read(text)
+        if not dash or not (low or high):
+            raise ValueError(text)
+        return read(low) if low else None, read(high) if high else None
+    except ValueError as error:
+        example = "1990-1999" if single else "2:00-8:00 (minutes:seconds)"
+        raise ConfigError(
+            f"{name}={text!r} is no range; write it as {example}, or with one end only."
+        ) from error
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of ``M:SS`` or ``H:MM:SS``.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> seconds_of("2:30"), seconds_of("1:05:00")
+    (150.0, 3900.0)
+    """
+    found = _CLOCK.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(text)
+    hours, minutes, seconds = (int(found[part] or 0) for part in ("hours", "minutes", "seconds"))
+    return float(3600 * hours + 60 * minutes + seconds)
+
+
+def _number(text: str) -> int:
+    return int(text.strip())

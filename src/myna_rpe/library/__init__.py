@@ -1,0 +1,1 @@
+"""The music library: catalogue, scan, formats of playlists."""
