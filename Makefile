@@ -20,7 +20,7 @@ demo: $(DEMO)
 	$(BIN)/python runs/demo.py $(if $(MUSIC),--music "$(MUSIC)")
 
 test: $(DEV)
-	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --cov --cov-report=term:skip-covered $(PYTEST)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

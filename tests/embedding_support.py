@@ -12,6 +12,7 @@ import soundfile
 from myna_rpe.cli import main
 from myna_rpe.config import Architecture, ModelConfig
 from myna_rpe.model.checkpoint import MynaModel, models_folder
+from myna_rpe.model.registry import DEFAULT_MODEL
 
 RATE = 16_000
 SMALL = Architecture(
@@ -27,6 +28,12 @@ def install(name: str = "small", *, seed: int = 0) -> str:
     """Install a small model, and return its name."""
     small_model(seed=seed).save(models_folder() / name)
     return name
+
+
+def install_default() -> None:
+    """Install the model of `install` as "small" and as the default, which is larger and slower."""
+    install()
+    install(DEFAULT_MODEL)
 
 
 def chord(seconds: float, *, pitch: float = 220.0, rate: int = RATE) -> np.ndarray:

@@ -23,7 +23,7 @@ from ..embedding_support import (
     Ended,
     assert_one_sentence,
     chord,
-    install,
+    install_default,
     run_myna,
     write_chord,
 )
@@ -34,7 +34,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def myna(capsys: pytest.CaptureFixture[str]) -> Myna:
-    install()
+    install_default()
     return lambda *arguments: run_myna(capsys, *arguments)
 
 
@@ -229,7 +229,7 @@ def test_a_file_without_read_permission_is_one_sentence(
     with tempfile.TemporaryDirectory() as name:  # only its owner may enter pytest's own folder
         folder = Path(name)
         monkeypatch.setenv("MYNA_HOME", name)
-        install()
+        install_default()
         secret = write_chord(folder / "secret.wav", 0.3)
         # What is imported on first use is imported now: nobody may not read this installation.
         assert myna("embed", secret, "-o", folder / "warm.parquet").code == 0
@@ -255,14 +255,6 @@ def test_an_architecture_has_no_weights(myna: Myna, tmp_path: Path, table: Path)
     good = write_chord(tmp_path / "good.wav", 0.3)
     ended = myna("embed", good, "-o", table, "--model", "tiny-16k")
     assert_one_sentence(ended, "without weights", "myna pretrain")
-
-
-def test_without_any_model_the_ways_to_get_one_are_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Path
-) -> None:
-    good = write_chord(tmp_path / "good.wav", 0.3)
-    ended = run_myna(capsys, "embed", good, "-o", table)
-    assert_one_sentence(ended, "none is installed", "myna pretrain", "myna models pull")
 
 
 @pytest.mark.parametrize(

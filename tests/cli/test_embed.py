@@ -16,7 +16,7 @@ from ..embedding_support import (
     RATE,
     Ended,
     assert_one_sentence,
-    install,
+    install_default,
     start_myna,
     write_chord,
 )
@@ -26,7 +26,7 @@ Myna = Callable[..., Ended]
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    install()
+    install_default()
     for index in range(4):
         write_chord(tmp_path / "music" / f"{index}.wav", 0.3, pitch=200 + 30 * index)
     return tmp_path / "music"

@@ -16,6 +16,7 @@ from ..embedding_support import (
     Ended,
     assert_one_sentence,
     install,
+    install_default,
     write_chord,
 )
 
@@ -24,7 +25,7 @@ Myna = Callable[..., Ended]
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    install()
+    install_default()
     for index in range(12):
         write_chord(tmp_path / "music" / f"{index:02}.wav", 0.5, pitch=200 + 30 * index)
     return tmp_path / "music"
@@ -33,7 +34,7 @@ def music(tmp_path: Path) -> Path:
 @pytest.fixture
 def table(myna: Myna, music: Path, tmp_path: Path) -> Path:
     path = tmp_path / "table.parquet"
-    assert myna("embed", music, "-o", path).code == 0
+    assert myna("embed", music, "-o", path, "--model", "small").code == 0
     return path
 
 
@@ -156,7 +157,7 @@ def test_a_missing_and_a_damaged_table_are_refused(
 def test_names_that_are_not_utf8_are_printed_escaped_and_japanese_ones_as_they_are(
     myna: Myna, tmp_path: Path
 ) -> None:
-    install()
+    install_default()
     music = tmp_path / "music"
     write_chord(music / "夜に駆ける.wav", 0.5, pitch=300)
     odd = music / os.fsdecode(b"caf\xe9.wav")

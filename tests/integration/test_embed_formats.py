@@ -13,7 +13,7 @@ from myna_rpe.embedder import Embedder
 from myna_rpe.embedding_table import EmbeddingTable
 from myna_rpe.model.checkpoint import MynaModel, models_folder
 
-from ..embedding_support import Ended, chord, install, run_myna, small_model
+from ..embedding_support import Ended, chord, install_default, run_myna, small_model
 
 FORMATS = {"wav": 16_000, "flac": 44_100, "ogg": 22_050, "mp3": 48_000}
 PITCHES = (110.0, 311.0, 880.0)
@@ -22,7 +22,7 @@ PITCHES = (110.0, 311.0, 880.0)
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
     """Return three pieces, each in four formats and sample rates."""
-    install("small")
+    install_default()
     for extension, rate in FORMATS.items():
         folder = tmp_path / "music" / extension
         folder.mkdir(parents=True)

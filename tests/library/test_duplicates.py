@@ -89,7 +89,7 @@ def test_an_isrc_counts_where_the_length_agrees():
     ("cosine", "duration", "title", "same"),
     [
         (0.99, 101.9, "Yes (live)", True),
-        (0.97, 101.9, "Yes", False),
+        (0.94, 101.9, "Yes", False),
         (0.99, 102.5, "Yes", False),
         (0.99, 98.1, "Yes", True),
         (0.99, 100.0, "No", False),

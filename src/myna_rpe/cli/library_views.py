@@ -90,7 +90,7 @@ def duplicates(
     library: Library = None,
     cosine: Annotated[
         float, typer.Option(metavar="C", help="How alike the vectors of one title have to be.")
-    ] = 0.98,
+    ] = 0.95,
     artists: Artists = None,
     albums: Albums = None,
     genres: Genres = None,

@@ -8,6 +8,10 @@ Two tracks are linked where one of these holds:
 - their vectors and durations agree, and so do their titles but for what follows a title: remaster,
   live, mono, featured guests. Without a title the name of the file counts.
 
+The least cosine is 0.95: of four pieces, louder, brighter, cut and re-encoded, 17 of 20 versions
+lie above it; one track's nearest other was at 0.85 (a Myna model of dim 192). Copies at a low MP3
+rate can lie as far away as that, from 0.73 on: they are not found by their vectors.
+
 Groups are what is linked, directly or through others. A cover or another take has the title, but
 neither the vector nor the duration.
 """
@@ -57,7 +61,7 @@ class Sameness:
         LibraryError: a number out of its range.
     """
 
-    cosine: float = 0.98
+    cosine: float = 0.95
     length: float = 0.02
 
     def __post_init__(self) -> None:
@@ -198,6 +202,7 @@ def candidates_of(
 def plain_title(track: Track) -> str:
     """Return the title as it is compared: without case, marks, version and guests.
 
+    >>> from pathlib import Path
     >>> plain_title(Track(1, Path("x.mp3"), "Yesterday (feat. Me) - Remastered 2009"))
     'yesterday'
     >>> plain_title(Track(1, Path("07 - Yesterday (Live).ogg")))

@@ -378,12 +378,13 @@ def fake_fluidsynth(folder, script):
 
 
 def test_fluidsynth_is_called_with_its_libraries(tmp_path):
-    voice = fake_fluidsynth(tmp_path, 'echo "$LD_LIBRARY_PATH $*" > "$6"')
+    voice = fake_fluidsynth(tmp_path, 'echo "$LD_LIBRARY_PATH $*" > "$8"')
     voice.render(tmp_path / "in.mid", tmp_path / "out.wav", soundfont="font")
     said = (tmp_path / "out.wav").read_text()
     assert said.startswith(f"{tmp_path / 'lib'}")
     assert said.strip().endswith(
-        f"-ni -q -r 22050 -F {tmp_path / 'out.wav'} {tmp_path / 'font.sf2'} {tmp_path / 'in.mid'}"
+        "-ni -q -r 22050 -o synth.dynamic-sample-loading=1 "
+        f"-F {tmp_path / 'out.wav'} {tmp_path / 'font.sf2'} {tmp_path / 'in.mid'}"
     )
 
 
