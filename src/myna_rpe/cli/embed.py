@@ -1,8 +1,6 @@
 """`myna embed`: audio files and folders -> a table of embeddings."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +9,10 @@ import typer
 
 from ..errors import AudioError, EmbeddingError
 from .compute import set_up_torch
-from .output import console, print_json, progress_bar, say
+from .output import print_json, say, staged_progress
 
 if TYPE_CHECKING:
-    from ..embedding_job import Progress, Report
+    from ..embedding_job import Report
 
 _SHOWN_FAILURES = 20
 
@@ -90,7 +88,7 @@ def embed(
         pooling=pooling,
         context=WholeTrack() if window is None else Windows(window),
     )
-    with _progress() as progress, warnings.catch_warnings():
+    with staged_progress(hash="scan", embed="embed") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", SilentTrackWarning)  # they are in the table and summary
         report = embed_to_table(
             embedder, files, out, workers=workers, retry_failed=retry_failed, progress=progress
@@ -105,22 +103,6 @@ def embed(
             f"files={report.found} could not be embedded, not one of them; "
             f"the reasons are in the error column of {str(out)!r}."
         )
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    bar = progress_bar()
-    bar.disable = not console.is_terminal
-    with bar:
-        tasks = {
-            "hash": bar.add_task("scan", total=None, note="", visible=False),
-            "embed": bar.add_task("embed", total=None, note="", visible=False),
-        }
-
-        def advance(stage: str, done: int, total: int) -> None:
-            bar.update(tasks[stage], completed=done, total=total, visible=True)
-
-        yield advance
 
 
 def _tell(report: "Report") -> None:

@@ -14,14 +14,15 @@ import typer
 from ..errors import LibraryError
 from . import library_views
 from .compute import set_up_torch
-from .output import console, print_json, progress_bar, say
+from .options import Library
+from .output import print_json, say, staged_progress
 
 if TYPE_CHECKING:
     from ..embedder import Embedder
     from ..embedding_table import Header
     from ..library.catalogue import Catalogue, Job
     from ..library.comparison import Again
-    from ..library.scan import Progress, ScanReport
+    from ..library.scan import ScanReport
     from ..library.verify import Health
 
 app = typer.Typer(help="Scan music into a library, and look after it.", no_args_is_help=True)
@@ -30,15 +31,6 @@ app.add_typer(library_views.app)
 _SHOWN_FAILURES = 20
 _SHOWN_NAMES = 10
 
-Library = Annotated[
-    Path | None,
-    typer.Option(
-        "--library",
-        metavar="DIR",
-        readable=False,
-        help="Folder of the library; default: $MYNA_LIBRARY, else in the user's data folder.",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Model = Annotated[
     str | None,
@@ -303,7 +295,7 @@ def _scan(
 ) -> None:
     from ..library.scan import scan as scan_folders
 
-    with _progress() as progress, warnings.catch_warnings():
+    with staged_progress(list="list", scan="scan") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # silent tracks are counted
         report = scan_folders(
             catalogue, paths, load, workers=workers, again=again, progress=progress
@@ -316,22 +308,6 @@ def _scan(
             f"files={report.found} could not be analysed, not one of them; the reasons are in "
             "`myna library failures`."
         )
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    bar = progress_bar()
-    bar.disable = not console.is_terminal
-    with bar:
-        tasks = {
-            "list": bar.add_task("list", total=None, note="", visible=False),
-            "scan": bar.add_task("scan", total=None, note="", visible=False),
-        }
-
-        def advance(stage: str, done: int, total: int) -> None:
-            bar.update(tasks[stage], completed=done, total=total or None, visible=True)
-
-        yield advance
 
 
 def _tell(report: "ScanReport") -> None:

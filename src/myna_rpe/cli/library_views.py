@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, unknown_name
+from .options import Library
 from .output import print_json, printable, say
 from .similar import Albums, Artists, Below, Genres, Seconds, Years, filters_of
 
@@ -14,16 +15,6 @@ if TYPE_CHECKING:
     from ..library.tracks import Track
 
 app = typer.Typer()
-
-Library = Annotated[
-    Path | None,
-    typer.Option(
-        "--library",
-        metavar="DIR",
-        readable=False,
-        help="Folder of the library; default: $MYNA_LIBRARY, else in the user's data folder.",
-    ),
-]
 
 
 @app.command("map")

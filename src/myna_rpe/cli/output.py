@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -49,6 +51,29 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}", markup=False),
         console=console,
     )
+
+
+@contextmanager
+def staged_progress(**stages: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Give what is told the stage of some work, how much is done, and of how much (0: unknown).
+
+    Nothing is shown where stderr is no terminal.
+
+    Args:
+        stages: their names, and what each is called on the screen.
+    """
+    bar = progress_bar()
+    bar.disable = not console.is_terminal
+    with bar:
+        tasks = {
+            stage: bar.add_task(label, total=None, note="", visible=False)
+            for stage, label in stages.items()
+        }
+
+        def advance(stage: str, done: int, total: int) -> None:
+            bar.update(tasks[stage], completed=done, total=total or None, visible=True)
+
+        yield advance
 
 
 def say(line: str, *, style: str | None = None) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, ExportError, LibraryError
+from .options import Library
 from .output import print_json, printable, say
-from .playlist_options import Json, Library, Options, generating
+from .playlist_options import Json, Options, generating
 
 if TYPE_CHECKING:
     from ..library.catalogue import Catalogue

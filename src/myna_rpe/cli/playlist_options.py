@@ -16,21 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from .options import Library
 
 if TYPE_CHECKING:
     from ..library.playlists import Constraints
 
 _CLOCK = re.compile(r"(?:(?P<hours>\d+):(?=\d+:))?(?P<minutes>\d+):(?P<seconds>[0-5]\d)")
 
-Library = Annotated[
-    Path | None,
-    typer.Option(
-        "--library",
-        metavar="DIR",
-        readable=False,
-        help="Folder of the library; default: $MYNA_LIBRARY, else in the user's data folder.",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Texts = list[str] | None
 
