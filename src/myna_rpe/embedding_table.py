@@ -22,7 +22,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from . import __version__
 from .errors import EmbeddingError
@@ -168,7 +168,7 @@ class EmbeddingTable:
 
     @cached_property
     def _directions(self) -> Float32[np.ndarray, "tracks dim"]:
-        return _unit(self.embeddings)
+        return unit(self.embeddings)
 
     def find(self, path: Path) -> Row | None:
         """Return the row of a file, however its path is spelled, or None."""
@@ -196,7 +196,7 @@ class EmbeddingTable:
                 f"embedding.shape={embedding.shape} does not fit a table of "
                 f"dim={self.header.dim}; embed with the table's model, {self.header.model}."
             )
-        similarity = self._directions @ _unit(embedding)
+        similarity = self._directions @ unit(embedding)
         order = [
             index
             for index in np.argsort(-similarity, kind="stable")[: k + 1]
@@ -368,11 +368,11 @@ def _absolute(path: Path) -> str:
     return os.path.normpath(path.absolute())
 
 
-def _unit(vectors: Float32[np.ndarray, "*tracks dim"]) -> Float32[np.ndarray, "*tracks dim"]:
-    """Return the directions of vectors; that of a zero vector is zero."""
+def unit(vectors: Float[np.ndarray, "*tracks dim"]) -> Float[np.ndarray, "*tracks dim"]:
+    """Return the directions of vectors, in their precision; that of a zero vector is zero."""
     norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Float32[np.ndarray, "*tracks dim"] = vectors / np.where(norm > 0, norm, 1)
-    return unit
+    directions: Float[np.ndarray, "*tracks dim"] = vectors / np.where(norm > 0, norm, 1)
+    return directions
 
 
 def _text(message: str | None) -> str | None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -51,6 +51,12 @@ def write_json(path: Path, data: Any) -> None:
     if not path.exists() or path.read_bytes() != text:
         with atomic_write(path) as file:
             file.write(text)
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write JSON, one row a line, atomically; text is escaped as by `write_json`."""
+    with atomic_write(path) as file:
+        file.writelines(json.dumps(row).encode("ascii") + b"\n" for row in rows)
 
 
 def file_sha256(path: Path) -> str:

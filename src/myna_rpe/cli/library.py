@@ -14,7 +14,7 @@ import typer
 from ..errors import LibraryError
 from . import library_views
 from .compute import set_up_torch
-from .options import Library
+from .options import Library, opened_library
 from .output import print_json, say, staged_progress
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def rescan(
 
     A sound that the library knows is not analysed again.
     """
-    from ..library.catalogue import Catalogue, library_folder
     from ..library.comparison import Again
 
-    Catalogue(library or library_folder()).close()  # there must be one
+    with opened_library(library):
+        pass  # there must be one
     with _opened(library, None, device, threads, nice) as (catalogue, load):
         _scan(catalogue, paths, load, workers, Again.ALL, as_json)
 
@@ -114,7 +114,7 @@ def rescan(
 @app.command("status")
 def status(library: Library = None, as_json: Json = False) -> None:
     """Show what the library holds, and how the last scan went."""
-    with _library(library) as catalogue:
+    with opened_library(library) as catalogue:
         counts, jobs = catalogue.counts(), catalogue.jobs(1)
         running = _running(catalogue, jobs)
         facts: dict[str, Any] = {
@@ -149,7 +149,7 @@ def failures(library: Library = None, as_json: Json = False) -> None:
     """
     from ..embedding_table import path_to_text
 
-    with _library(library) as catalogue:
+    with opened_library(library) as catalogue:
         found = catalogue.failures()
     if as_json:
         print_json([{"path": path_to_text(f.path), "reason": f.reason} for f in found])
@@ -174,7 +174,7 @@ def remove(
     """
     from ..library.scan import remove as remove_paths
 
-    with _library(library) as catalogue:
+    with opened_library(library) as catalogue:
         say(f"removed {remove_paths(catalogue, paths)} tracks and failures")
 
 
@@ -183,7 +183,7 @@ def stats(library: Library = None, as_json: Json = False) -> None:
     """Show what music there is: hours, artists, albums, genres, years, formats."""
     from ..library.statistics import statistics
 
-    with _library(library) as catalogue:
+    with opened_library(library) as catalogue:
         facts = asdict(statistics(catalogue, top=_SHOWN_NAMES))
     if as_json:
         print_json(facts)
@@ -222,14 +222,6 @@ def verify(
 
 
 # --- pieces --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _library(folder: Path | None) -> Iterator["Catalogue"]:
-    from ..library.catalogue import Catalogue, library_folder
-
-    with Catalogue(folder or library_folder()) as catalogue:
-        yield catalogue
 
 
 @contextmanager

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, unknown_name
-from .options import Library
+from .filter_options import filtered
+from .options import Library, opened_library
 from .output import print_json, printable, say
-from .similar import Albums, Artists, Below, Genres, Seconds, Years, filters_of
 
 if TYPE_CHECKING:
+    from ..library.filters import Filters
     from ..library.tracks import Track
 
 app = typer.Typer()
 
 
 @app.command("map")
+@filtered
 def library_map(
+    filters: "Filters",
     outputs: Annotated[
         list[Path],
         typer.Option("--out", "-o", readable=False, help="FILE.png or FILE.html; may be repeated."),
@@ -34,12 +37,6 @@ def library_map(
     refit: Annotated[
         bool, typer.Option("--refit", help="Make the map anew; all tracks move.")
     ] = False,
-    artists: Artists = None,
-    albums: Albums = None,
-    genres: Genres = None,
-    years: Years = None,
-    seconds: Seconds = None,
-    folders: Below = None,
 ) -> None:
     """Draw the library: near on the map is near in sound.
 
@@ -48,7 +45,6 @@ def library_map(
     """
     import numpy as np
 
-    from ..library.catalogue import Catalogue, library_folder
     from ..library.duplicates import candidates_of
     from ..library.filters import matching
     from ..library.index import Index
@@ -59,8 +55,8 @@ def library_map(
     _check_name("layout", layout, LAYOUTS)
     for output in outputs:
         check_format(output)
-    with Catalogue(library or library_folder()) as catalogue:
-        chosen = matching(catalogue, filters_of(artists, albums, genres, years, seconds, folders))
+    with opened_library(library) as catalogue:
+        chosen = matching(catalogue, filters)
         make = new_map if refit else kept_map
         made = make(Index(catalogue), layout=LAYOUTS[layout], seed=seed)
         known = candidates_of(catalogue, chosen)
@@ -77,17 +73,13 @@ def library_map(
 
 
 @app.command("duplicates")
+@filtered
 def duplicates(
+    filters: "Filters",
     library: Library = None,
     cosine: Annotated[
         float, typer.Option(metavar="C", help="How alike the vectors of one title have to be.")
     ] = 0.95,
-    artists: Artists = None,
-    albums: Albums = None,
-    genres: Genres = None,
-    years: Years = None,
-    seconds: Seconds = None,
-    folders: Below = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """List recordings that are there more than once, with the reasons: copies, remasters.
@@ -95,14 +87,13 @@ def duplicates(
     Nothing is changed. A recording is a block of lines: its first track, then its copies.
     """
     from ..embedding_table import path_to_text
-    from ..library.catalogue import Catalogue, library_folder
     from ..library.duplicates import Sameness, library_groups
     from ..library.filters import matching
     from ..library.index import Index
 
     sameness = Sameness(cosine=cosine)
-    with Catalogue(library or library_folder()) as catalogue:
-        chosen = matching(catalogue, filters_of(artists, albums, genres, years, seconds, folders))
+    with opened_library(library) as catalogue:
+        chosen = matching(catalogue, filters)
         groups = library_groups(Index(catalogue), chosen, sameness)
     if as_json:
         print_json(
@@ -127,25 +118,19 @@ def duplicates(
 
 
 @app.command("vectors")
+@filtered
 def vectors(
+    filters: "Filters",
     output: Annotated[
         Path,
         typer.Option("--out", "-o", readable=False, help="FILE.parquet, FILE.csv or FILE.json."),
     ],
     library: Library = None,
-    artists: Artists = None,
-    albums: Albums = None,
-    genres: Genres = None,
-    years: Years = None,
-    seconds: Seconds = None,
-    folders: Below = None,
 ) -> None:
     """Write the embeddings of the library as a table; `myna similar --in` reads the parquet."""
-    from ..library.catalogue import Catalogue, library_folder
     from ..library.tables import write_vectors
 
-    with Catalogue(library or library_folder()) as catalogue:
-        filters = filters_of(artists, albums, genres, years, seconds, folders)
+    with opened_library(library) as catalogue:
         count = write_vectors(catalogue, output, filters)
     say(f"wrote {count} vectors to {str(output)!r}")
 

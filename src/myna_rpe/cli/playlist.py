@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, ExportError, LibraryError
-from .options import Library
+from .options import Library, opened_library
 from .output import print_json, printable, say
 from .playlist_options import Json, Options, generating
 
@@ -95,7 +95,7 @@ def check(
 @app.command("list")
 def list_playlists(library: Library = None, as_json: Json = False) -> None:
     """List the stored playlists: tracks, when they changed, how they were made."""
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         found = [catalogue.playlist(name) for name in catalogue.playlists()]
     facts: list[dict[str, Any]] = [
         {
@@ -120,7 +120,7 @@ def show(name: Name, library: Library = None, as_json: Json = False) -> None:
     """Show the tracks of a stored playlist, and how it was made."""
     from ..embedding_table import path_to_text
 
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         playlist = _stored(catalogue, name)
     members = [
         {
@@ -154,7 +154,7 @@ def rename(
     library: Library = None,
 ) -> None:
     """Give a stored playlist another name."""
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         _stored(catalogue, name)
         if not new.strip():
             raise LibraryError(f"playlist name={new!r} is empty; give it a name.")
@@ -165,7 +165,7 @@ def rename(
 @app.command("delete")
 def delete(name: Name, library: Library = None) -> None:
     """Forget a stored playlist; its music stays."""
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         _stored(catalogue, name)
         catalogue.delete_playlist(name)
     say(f"deleted {name!r}")
@@ -200,7 +200,7 @@ def import_file(
     from ..library.playlists.importing import Matcher
 
     entries = read_playlist(file)
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         matched = Matcher(catalogue).match(entries)
         kept: list[int | Path] = []
         for match in matched.matches:
@@ -238,7 +238,7 @@ def export_file(
     from ..library.tracks import Track
 
     style = _path_style(relative, mapped)
-    with _catalogue(library) as catalogue:
+    with opened_library(library) as catalogue:
         playlist = _stored(catalogue, name)
     tracks = [member.track or Track(0, member.path) for member in playlist.members]
     _export(name, tracks, file, style)
@@ -408,18 +408,10 @@ def cluster(
 
 
 @contextmanager
-def _catalogue(folder: Path | None) -> Iterator["Catalogue"]:
-    from ..library.catalogue import Catalogue, library_folder
-
-    with Catalogue(folder or library_folder()) as catalogue:
-        yield catalogue
-
-
-@contextmanager
 def _workshop(folder: Path | None) -> Iterator["Workshop"]:
     from ..library.playlists import Workshop
 
-    with _catalogue(folder) as catalogue:
+    with opened_library(folder) as catalogue:
         yield Workshop(catalogue)
 
 

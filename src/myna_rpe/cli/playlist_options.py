@@ -4,8 +4,6 @@
 in what they are about, and only that is in their files.
 """
 
-import functools
-import inspect
 import os
 import re
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .options import Library
+from .options import Library, taking
 
 if TYPE_CHECKING:
     from ..library.playlists import Constraints
@@ -126,24 +124,7 @@ def _options(
     return Options(library, constraints, seed, name, export, as_json)
 
 
-def generating(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with all of these options beside its own; it takes them as ``options``."""
-    own = dict(inspect.signature(command).parameters)
-    own.pop("options")
-    shared = dict(inspect.signature(_options).parameters)
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        options = _options(**{name: given.pop(name) for name in shared})
-        command(**given, options=options)
-
-    parameters = [*own.values(), *shared.values()]
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    # What typer reads; `functools.wraps` has copied those of the command.
-    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in keywords}
-    del run.__wrapped__
-    return run
+generating = taking(_options, "options")
 
 
 def range_of(

@@ -10,6 +10,8 @@ import typer
 
 from ..errors import ConfigError, EmbeddingError, LibraryError
 from .compute import set_up_torch
+from .filter_options import filtered
+from .options import Library, opened_library
 from .output import print_json, say
 
 if TYPE_CHECKING:
@@ -37,32 +39,9 @@ class Scale(str, Enum):
     nicdm = "nicdm"
 
 
-Artists = Annotated[
-    list[str] | None,
-    typer.Option("--artist", metavar="NAME", help="Only tracks or albums of this artist."),
-]
-Albums = Annotated[
-    list[str] | None, typer.Option("--album", metavar="NAME", help="Only tracks of this album.")
-]
-Genres = Annotated[
-    list[str] | None, typer.Option("--genre", metavar="NAME", help="Only tracks of this genre.")
-]
-Years = Annotated[
-    str | None, typer.Option("--year", metavar="FROM-TO", help="Only of 1990, 1990-1999, 1990-.")
-]
-Seconds = Annotated[
-    str | None,
-    typer.Option(
-        "--duration", metavar="FROM-TO", help="Only that long: 120-300, 2:00-5:00, -5:00."
-    ),
-]
-Below = Annotated[
-    list[Path] | None,
-    typer.Option("--below", metavar="FOLDER", readable=False, help="Only files below this folder."),
-]
-
-
+@filtered
 def similar(
+    filters: "Filters",
     tracks: Annotated[
         list[Path],
         typer.Argument(
@@ -88,15 +67,7 @@ def similar(
             help="Model for a file outside; default: the one that made the table or library.",
         ),
     ] = None,
-    library: Annotated[
-        Path | None,
-        typer.Option(
-            "--library",
-            metavar="DIR",
-            readable=False,
-            help="Folder of the library; default: $MYNA_LIBRARY, else in the user's data folder.",
-        ),
-    ] = None,
+    library: Library = None,
     combine: Annotated[
         Combination,
         typer.Option(help="Of several tracks: near their mean, or near the best of them."),
@@ -107,12 +78,6 @@ def similar(
             "--weight", metavar="W", help="Of each TRACK in its order: a point between them."
         ),
     ] = None,
-    artists: Artists = None,
-    albums: Albums = None,
-    genres: Genres = None,
-    years: Years = None,
-    seconds: Seconds = None,
-    folders: Below = None,
     scale: Annotated[
         Scale, typer.Option(help="Weigh down tracks that are near everything.")
     ] = Scale.none,
@@ -128,18 +93,19 @@ def similar(
     of it under another name is not.
     """
     if tables:
-        given = (artists, albums, genres, years, seconds, folders, library, weights)
-        if any(given) or show_all or len(tracks) > 1 or scale is not Scale.none:
+        if (
+            any((filters, library, weights))
+            or show_all
+            or len(tracks) > 1
+            or scale is not Scale.none
+        ):
             raise ConfigError(
                 f"in={str(tables[0])!r} is a table, which is searched by one TRACK and has no "
                 "tags; leave out --in to ask the library."
             )
         _similar_in_tables(tracks[0], tables, k, model, as_json)
         return
-    from ..library.catalogue import Catalogue, library_folder
-
-    with Catalogue(library or library_folder()) as catalogue:
-        filters = filters_of(artists, albums, genres, years, seconds, folders)
+    with opened_library(library) as catalogue:
         hits = _similar_in_library(
             catalogue, tracks, k, model, combine, weights, filters, scale, show_all
         )
@@ -149,31 +115,6 @@ def similar(
     for hit in hits:
         copies = f"  (+{len(hit.copies)})" if hit.copies else ""
         typer.echo(_line(hit.rank, hit.similarity, hit.track.path, k) + copies)
-
-
-def filters_of(
-    artists: list[str] | None,
-    albums: list[str] | None,
-    genres: list[str] | None,
-    years: str | None,
-    seconds: str | None,
-    folders: list[Path] | None,
-) -> "Filters":
-    """Return what the options of these names ask for.
-
-    Raises:
-        LibraryError: a range that is none.
-    """
-    from ..library import filters
-
-    return filters.Filters(
-        artists=tuple(artists or ()),
-        albums=tuple(albums or ()),
-        genres=tuple(genres or ()),
-        years=None if years is None else filters.years(years),
-        seconds=None if seconds is None else filters.seconds(seconds),
-        folders=tuple(folders or ()),
-    )
 
 
 # --- the library ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from ..embedding_table import unit
 from ..errors import LibraryError
 from .catalogue import Catalogue
 
@@ -246,13 +247,6 @@ def products(
         return row
     table: Float32[np.ndarray, "m n"] = first @ second.T
     return table
-
-
-def unit(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
-    """Return directions, in the precision of the vectors; that of a zero vector is zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions: Float[np.ndarray, "n dim"] = vectors / np.where(norms > 0, norms, 1)
-    return directions
 
 
 def blocks(count: int, at_once: int) -> list[slice]:

@@ -12,9 +12,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from ..embedding_table import unit
 from ..errors import LibraryError
 from .duplicates import Candidate, Group, Sameness, candidates_of, find_groups
-from .index import Directions, Index, Ranking, by_cosine, unit
+from .index import Directions, Index, Ranking, by_cosine
 from .scales import LocalScaling
 from .tracks import Track
 

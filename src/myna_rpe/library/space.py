@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from ..embedding_table import unit
 from ..errors import LibraryError
 from ..storage import atomic_write
 from .catalogue import Catalogue
@@ -70,7 +71,7 @@ class HullSpace:
         places = np.empty((len(vectors), self.dims))
         for start in range(0, len(vectors), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            places[rows] = (_unit(vectors[rows]) - self.mean) @ self.directions
+            places[rows] = (unit(vectors[rows].astype(np.float64)) - self.mean) @ self.directions
         return places
 
     def fits(self, space_id: str, asked: int, numbers: Int64[np.ndarray, " tracks"]) -> bool:
@@ -106,10 +107,13 @@ def fit_space(
     rows = np.linspace(0, len(vectors) - 1, min(len(vectors), _MOST_ROWS)).astype(np.int64)
     blocks = [rows[at : at + _ROWS_AT_ONCE] for at in range(0, len(rows), _ROWS_AT_ONCE)]
     dim = vectors.shape[1]
-    mean = sum((_unit(vectors[block]).sum(axis=0) for block in blocks), np.zeros(dim)) / len(rows)
+    sums = np.zeros(dim)
+    for block in blocks:
+        sums += unit(vectors[block].astype(np.float64)).sum(axis=0)
+    mean = sums / len(rows)
     scatter = np.zeros((dim, dim))
     for block in blocks:
-        centred = _unit(vectors[block]) - mean
+        centred = unit(vectors[block].astype(np.float64)) - mean
         scatter += centred.T @ centred
     variances, directions = np.linalg.eigh(scatter)
     kept = min(dims, dim, max(1, len(numbers) - 1))
@@ -194,10 +198,3 @@ def write_hull_space(path: Path, space: HullSpace) -> None:
             f"library={str(path.parent)!r} cannot be written to ({error.strerror or error}); free "
             "some space, or make it read-only to do without."
         ) from error
-
-
-def _unit(vectors: Float[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit: Float64[np.ndarray, "n dim"] = wide / np.where(norms > 0, norms, 1)
-    return unit

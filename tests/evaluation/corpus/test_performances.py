@@ -110,6 +110,16 @@ def test_files_hold_their_performances_one_after_another_and_are_not_made_twice(
     assert again.played == []
 
 
+@pytest.mark.parametrize("damage", [b"{", b"[1]", b'{"path": "x"}', b"\xff"])
+def test_a_damaged_manifest_is_written_again_and_no_file_is_rendered_twice(few, tmp_path, damage):
+    whole = render_performances(tmp_path, few, synthesiser=Tones())
+    (tmp_path / MANIFEST).write_bytes(damage)
+    voice = Tones()
+    assert render_performances(tmp_path, few, synthesiser=voice) == whole
+    assert voice.played == []
+    assert len((tmp_path / MANIFEST).read_bytes().splitlines()) == len(whole)
+
+
 def test_a_run_that_was_cut_renders_only_what_is_missing(few, tmp_path):
     whole = render_performances(tmp_path, few, synthesiser=Tones())
     (tmp_path / MANIFEST).unlink()

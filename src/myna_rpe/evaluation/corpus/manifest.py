@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ...errors import TaskError
-from ...storage import atomic_write
+from ...storage import write_json_lines
 from .packages import packages_of
 
 MANIFEST = "corpus.jsonl"
@@ -39,9 +39,7 @@ class CorpusTrack:
 
 def write_tracks(path: Path, tracks: Sequence[CorpusTrack]) -> None:
     """Write tracks as JSON lines, atomically."""
-    lines = "".join(f"{json.dumps(asdict(track))}\n" for track in tracks)
-    with atomic_write(path) as file:
-        file.write(lines.encode("ascii"))
+    write_json_lines(path, map(asdict, tracks))
 
 
 def read_tracks(path: Path) -> list[CorpusTrack]:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soundfile
 
 from ...errors import TaskError
-from ...storage import atomic_write, only_run
+from ...storage import only_run, write_json_lines
 from ..keys import MODES, Mode, key_at
 from .arrangement import accompaniment
 from .midi import Part, midi_file
@@ -32,6 +32,7 @@ from .synthesis import (
     SOUNDFONTS,
     Progress,
     Synthesiser,
+    duration_of,
     find_synthesiser,
     run_all,
     same_settings,
@@ -234,27 +235,30 @@ def render_performances(
             }
             run_all(jobs, workers, progress)
         there = [
-            replace(medley, duration=round(soundfile.info(folder / medley.path).duration, 3))
+            replace(medley, duration=duration_of(folder / medley.path))
             for medley in plan
             if (folder / medley.path).exists()
         ]
         if len(there) == len(plan):
-            with atomic_write(folder / MANIFEST) as file:
-                file.write("".join(f"{json.dumps(asdict(m))}\n" for m in there).encode("ascii"))
+            write_json_lines(folder / MANIFEST, map(asdict, there))
         return there
 
 
 def _read(folder: Path) -> list[Medley]:
     """Return what the manifest lists if all of it is there, otherwise nothing."""
-    path = folder / MANIFEST
-    rows = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-    for row in rows:
-        row["performances"] = tuple(
-            Performance(**{**each, "programs": tuple(each["programs"])})
-            for each in row["performances"]
-        )
-    medleys = [Medley(**row) for row in rows]
+    try:
+        lines = (folder / MANIFEST).read_bytes().splitlines()
+        medleys = [_medley_of(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError, KeyError):  # it will be written again
+        return []
     return medleys if all((folder / medley.path).exists() for medley in medleys) else []
+
+
+def _medley_of(row: dict[str, Any]) -> Medley:
+    performances = (
+        Performance(**{**each, "programs": tuple(each["programs"])}) for each in row["performances"]
+    )
+    return Medley(**{**row, "performances": tuple(performances)})
 
 
 def _render(folder: Path, medley: Medley, tune: Tune, seconds: float, voice: Synthesiser) -> None:

@@ -16,10 +16,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from ...errors import TaskError
-from ...storage import atomic_write, only_run
+from ...storage import only_run, write_json_lines
 from ..examples import Split
 from ..keys import MODES, Mode, key_at
 from .midi import Part, midi_file, pitch_class_histogram
@@ -29,6 +28,7 @@ from .synthesis import (
     SOUNDFONTS,
     Progress,
     Synthesiser,
+    duration_of,
     find_synthesiser,
     run_all,
     same_settings,
@@ -260,8 +260,12 @@ def render_scores(
             voice = synthesiser or find_synthesiser(folder / ".tools")
             jobs = {r.path: partial(_render, folder, r, notes, voice) for r, notes in pending}
             run_all(jobs, workers, progress)
-        there = [_with_length(folder, r) for r, _ in plan if (folder / r.path).exists()]
-        _write(folder, there)
+        there = [
+            replace(rendering, duration=duration_of(folder / rendering.path))
+            for rendering, _ in plan
+            if (folder / rendering.path).exists()
+        ]
+        write_json_lines(folder / MANIFEST, map(asdict, there))
         return there
 
 
@@ -274,20 +278,10 @@ def _all_done(folder: Path, settings: RenderSettings) -> list[Rendering]:
     return there if len(there) == settings.total else []
 
 
-def _with_length(folder: Path, rendering: Rendering) -> Rendering:
-    return replace(rendering, duration=round(soundfile.info(folder / rendering.path).duration, 3))
-
-
 def _render(folder: Path, rendering: Rendering, notes: Sequence[Note], voice: Synthesiser) -> None:
     """Write one rendering as mono FLAC."""
     midi = midi_file([Part(notes, INSTRUMENTS[rendering.instrument])], tempo=rendering.tempo)
     write_sound(folder / rendering.path, voice.perform(midi, soundfont=rendering.soundfont))
-
-
-def _write(folder: Path, renderings: Sequence[Rendering]) -> None:
-    lines = "".join(f"{json.dumps(asdict(rendering))}\n" for rendering in renderings)
-    with atomic_write(folder / MANIFEST) as file:
-        file.write(lines.encode("ascii"))
 
 
 def _read(folder: Path) -> list[Rendering]:

@@ -136,6 +136,11 @@ def write_sound(path: Path, samples: Float32[np.ndarray, " samples"]) -> None:
         soundfile.write(file, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
+def duration_of(path: Path) -> float:
+    """Return the length of a rendering, in s, to the millisecond."""
+    return round(float(soundfile.info(path).duration), 3)
+
+
 def run_all(
     jobs: Mapping[str, Callable[[], None]], workers: int | None, progress: Progress
 ) -> None:
