@@ -177,7 +177,7 @@ def search(folder: str) -> Callable[[], Tensor]:
 
 
 def by_genre(folder: str) -> Callable[[], Tensor]:
-    from myna_rpe.library.filters import Range
+    from myna_rpe.library.ranges import Range
 
     return _asking(folder, {"genres": ("genre 3",), "years": Range(1980, 1999)})
 

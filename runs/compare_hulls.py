@@ -1,7 +1,7 @@
 """Does a hull find what belongs to a playlist? `python runs/compare_hulls.py CORPUS [--model M]`.
 
 Each album (package) and each composer of the dev music (`myna corpus fetch`) with at least four
-tracks is a playlist. Half of its members are held out, 20 times; all other tracks are ranked by
+tracks is a playlist. Half of its members are held out, 200 times; all other tracks are ranked by
 their distance to the rest, by each of three ways: the hull, the nearest member, the centroid, in
 hull space (32 principal directions of the library, as `myna playlist` uses) and in the embeddings
 themselves (scaled to length 1). AUC: how often a held-out member is before a stranger. P@10: the
@@ -20,11 +20,11 @@ from myna_rpe.evaluation.examples import Example
 from myna_rpe.evaluation.features import extract_features
 from myna_rpe.evaluation.peers import MynaExtractor
 from myna_rpe.evaluation.statistics import bootstrap, of_values, paired_bootstrap
-from myna_rpe.geometry.baselines import RANKINGS
+from myna_rpe.geometry.baselines import compare
 from myna_rpe.library.space import fit_space
 from myna_rpe.model.registry import DEFAULT_MODEL
 
-LEAST_MEMBERS, REPEATS, FIRST = 4, 20, 10
+LEAST_MEMBERS = 4
 
 
 def main() -> None:
@@ -54,42 +54,30 @@ def main() -> None:
 
 def report(space: str, points: np.ndarray, playlists: list[list[int]]) -> None:
     """Print the values of each way of ranking, and by how much the hull differs."""
-    outcomes = {name: [] for name in RANKINGS}
-    for number, members in enumerate(playlists):
-        rng = np.random.default_rng(number)
-        draws = [rng.permutation(members) for _ in range(REPEATS)]
-        for name, rank in RANKINGS.items():
-            outcomes[name].append(np.mean([judged(points, rank, d) for d in draws], axis=0))
-    print(f"| {space} | AUC | P@{FIRST} |\n|---|---|---|")
-    values = {name: np.array(rows) for name, rows in outcomes.items()}  # (playlists, 2)
-    for name, table in values.items():
-        cells = [bootstrap(of_values(column), len(column)) for column in table.T]
-        print(
-            f"| {name} | "
-            + " | ".join(f"{c.value:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells)
-            + " |"
-        )
+    rows = [np.array(playlist) for playlist in playlists]
+    contest = compare(points, rows, rng=np.random.default_rng(0), draws=200)
+    print(f"| {space} | AUC | P@10 |\n|---|---|---|")
+    for name, standing in contest.items():
+        cells = [
+            bootstrap(of_values(column), len(column))
+            for column in (standing.auc, standing.precision)
+        ]
+        print(row(name, cells, ".3f"))
+    ours = contest["hull"]
     for name in ("nearest member", "centroid"):
-        pairs = zip(values["hull"].T, values[name].T, strict=True)
-        cells = [paired_bootstrap(of_values(a), of_values(b), len(a)) for a, b in pairs]
-        print(
-            f"| hull minus {name} | "
-            + " | ".join(f"{c.value:+.3f} [{c.low:+.3f}, {c.high:+.3f}]" for c in cells)
-            + " |"
-        )
+        theirs = contest[name]
+        cells = [
+            paired_bootstrap(of_values(a), of_values(b), len(a))
+            for a, b in ((ours.auc, theirs.auc), (ours.precision, theirs.precision))
+        ]
+        print(row(f"hull minus {name}", cells, "+.3f"))
     print()
 
 
-def judged(points: np.ndarray, rank: object, order: np.ndarray) -> tuple[float, float]:
-    """Return AUC and precision where the first half of a playlist is to find the second."""
-    kept, out = order[: len(order) // 2], order[len(order) // 2 :]
-    others = np.setdiff1d(np.arange(len(points)), kept)
-    distances = rank(points[kept], points[others])
-    ours = np.isin(others, out)
-    less = (distances[ours][:, None] < distances[~ours]).mean()
-    equal = (distances[ours][:, None] == distances[~ours]).mean()
-    first = np.argsort(distances, kind="stable")[:FIRST]
-    return less + equal / 2, ours[first].sum() / min(FIRST, len(out))
+def row(name: str, cells: list, form: str) -> str:
+    """Return a row of a Markdown table."""
+    texts = [f"{c.value:{form}} [{c.low:{form}}, {c.high:{form}}]" for c in cells]
+    return f"| {name} | {' | '.join(texts)} |"
 
 
 if __name__ == "__main__":

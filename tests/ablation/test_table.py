@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from myna_rpe.ablation.grid import cells
+from myna_rpe.ablation.job import Result, TaskScore
 from myna_rpe.ablation.report import to_csv, to_markdown, write_report
 from myna_rpe.ablation.table import HELD_OUT, SECONDS, Done, Measure, gather
 
@@ -82,6 +83,55 @@ def test_peers_have_a_table_of_their_own_and_failed_ones_are_listed():
     assert "- musicnn: pretrain: " in page
     assert table.num_failed == 0
     assert table.num_peers == 2
+
+
+def at_lengths(value: float) -> Result:
+    """The same score at 3 s and of all, whole and in windows."""
+    scores = [
+        TaskScore("package", length, reading, {"map": value + gain - loss}, 6, 0)
+        for length, gain in ((None, 0.1), (3.0, 0.0))
+        for reading, loss in (("", 0.0), ("windows of 4 s", value / 10))
+    ]
+    return Result(tuple(scores), {}, 1.5)
+
+
+def test_lengths_have_tables_of_their_own_and_columns_are_of_the_greatest():
+    listed = [done(c, at_lengths(0.2 + 0.1 * n)) for n, c in enumerate(cells(grid_of(1)))]
+    peers = [Done("mfcc", Result(at_lengths(0.3).scores[::2], {}, 1.0), None, Path("log.txt"))]
+    table = gather(listed, peers)
+    assert [m.title for m in table.columns] == ["package, map", "package, map, windows of 4 s"]
+    page = to_markdown(table).split("## By length")[1]
+    assert "### package, map" in page
+    assert "| positions | 3 s | 3 s, windows of 4 s | all | all, windows of 4 s |" in page
+    assert "| alibi-2d | 0.200 | 0.180 | 0.300 | 0.280 |" in page
+    assert "| mfcc | 0.300 | - | 0.400 | - |" in page
+    assert "## By length" not in to_markdown(gather(all_done(grid_of()), []))
+
+
+def test_ways_of_reading_are_compared_seed_by_seed():
+    numbers = [(0.5, 0.4), (0.7, 0.4), (0.6, 0.6), (0.6, 0.6)]
+    listed = []
+    for cell, (one, other) in zip(cells(grid_of()), numbers, strict=True):
+        scores = tuple(
+            TaskScore("package", None, reading, {"map": number}, 6, 0)
+            for reading, number in (("", one), ("windows of 4 s", other))
+        )
+        listed.append(done(cell, Result(scores, {}, 1.0)))
+    page = to_markdown(gather(listed, []))
+    assert "## one pass, minus windows of 4 s" in page
+    found = page.split("minus windows of 4 s")[1]
+    # The seeds of a row are not neighbours: the seed changes slowest.
+    assert "| alibi-2d | +0.050 ± 0.071 |" in found
+    assert "| rope-2d | +0.150 ± 0.212 |" in found
+
+
+def test_score_against_length_is_a_plot_of_its_own(tmp_path):
+    listed = [done(cell, at_lengths(0.2)) for cell in cells(grid_of())]
+    write_report(gather(listed, []), tmp_path)
+    assert "](report-lengths.svg)" in (tmp_path / "report.md").read_text()
+    drawing = (tmp_path / "report-lengths.svg").read_text()
+    assert "rope-2d" in drawing
+    assert "windows of 4 s" in drawing
 
 
 def test_nothing_done_is_a_report_too(tmp_path):

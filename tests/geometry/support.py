@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.optimize import linprog, minimize, nnls
+from scipy.stats import skew
 
 
 def by_nnls(vertices, x):
@@ -39,3 +40,28 @@ def contains(vertices, x):
 def rotation(rng, d):
     """A random orthogonal matrix."""
     return np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+
+def mean_distances(points, k=10):
+    """Mean distance of each point to its k nearest others, one at a time."""
+    wide = points.astype(np.float64)
+    return np.array(
+        [
+            np.sort(np.linalg.norm(np.delete(wide, row, axis=0) - wide[row], axis=1))[:k].mean()
+            for row in range(len(wide))
+        ]
+    )
+
+
+def mean_cosines(points, k=10):
+    """Mean cosine of each point with its k most similar others; that of a zero vector is 0."""
+    wide = points.astype(np.float64)
+    unit = np.array([row / (np.linalg.norm(row) or 1.0) for row in wide])
+    return np.array(
+        [np.sort(np.delete(unit, row, axis=0) @ unit[row])[-k:].mean() for row in range(len(unit))]
+    )
+
+
+def hubness(neighbours, n):
+    """Skewness of how often each of n points is a neighbour."""
+    return float(skew(np.bincount(neighbours.ravel(), minlength=n)))

@@ -10,6 +10,7 @@ from myna_rpe.library import duplicates
 from myna_rpe.library.duplicates import (
     Candidate,
     Sameness,
+    file_title,
     find_groups,
     library_groups,
     plain_title,
@@ -22,7 +23,7 @@ from .made import make_library
 
 def candidate(number, identity=None, duration=100.0, **tags):
     track = Track(number, Path(f"/m/{number}.mp3"), duration=duration, **tags)
-    return Candidate(track, identity or b"%032d" % number)
+    return Candidate(track, identity or b"%032d" % number).evidence
 
 
 def groups_of(candidates, vectors=None, sameness=None):
@@ -54,16 +55,16 @@ def groups_of(candidates, vectors=None, sameness=None):
     ],
 )
 def test_titles_are_compared_without_versions_guests_and_marks(title, plain):
-    assert plain_title(Track(1, Path("x"), title)) == plain
+    assert plain_title(title) == plain
 
 
 @pytest.mark.parametrize("name", ["01 - Yesterday", "1-07 Yesterday", "07. yesterday (live)"])
 def test_without_a_title_the_name_of_the_file_counts(name):
-    assert plain_title(Track(1, Path(f"/m/{name}.mp3"))) == "yesterday"
+    assert plain_title(file_title(f"{name}.mp3")) == "yesterday"
 
 
 def test_a_year_is_a_title_of_its_own():
-    assert plain_title(Track(1, Path("/m/1999.mp3"))) == "1999"
+    assert plain_title(file_title("1999.mp3")) == "1999"
 
 
 def test_the_same_sound_and_the_same_recording_are_grouped_whatever_else_they_are():
@@ -116,15 +117,15 @@ def slow_groups(candidates, vectors, sameness):
     leader = list(range(len(candidates)))
     for one in range(len(candidates)):
         for other in range(one):
-            a, b = candidates[one].track, candidates[other].track
+            a, b = candidates[one], candidates[other]
             short, long = sorted((a.duration, b.duration))
             near = long <= short * (1 + sameness.length)
             if (
-                candidates[one].identity == candidates[other].identity
+                a.identity == b.identity
                 or (a.recording_mbid and a.recording_mbid == b.recording_mbid)
                 or (a.isrc and a.isrc == b.isrc and near)
                 or (
-                    plain_title(a) == plain_title(b)
+                    plain_title(a.title) == plain_title(b.title)
                     and near
                     and short > 0
                     and vectors[one] @ vectors[other] >= sameness.cosine
@@ -167,7 +168,7 @@ def test_every_copy_has_a_reason_that_names_a_member(rng):
     (group,) = find_groups(found, lambda some: vectors[some])
     assert [copy.position for copy in group.copies] == [1, 2, 3, 4, 5]
     for copy in group.copies:
-        lengths = sorted((found[copy.position].track.duration, found[copy.like].track.duration))
+        lengths = sorted((found[copy.position].duration, found[copy.like].duration))
         assert lengths[1] <= lengths[0] * 1.02
         assert copy.reason == "the same title and length, cosine 1.0000"
 

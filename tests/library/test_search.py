@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myna_rpe.errors import LibraryError
-from myna_rpe.geometry import hubs
 from myna_rpe.library import kept, scales
 from myna_rpe.library.catalogue import Catalogue
 from myna_rpe.library.index import Index
@@ -17,6 +16,7 @@ from myna_rpe.library.search import (
     mean_direction,
 )
 
+from ..geometry.support import hubness, mean_cosines, mean_distances
 from .made import add_tracks, hide, make_library
 
 N, DIM = 60, 6
@@ -186,8 +186,8 @@ def distinct(tmp_path, rng):
 def test_scales_are_those_of_the_geometry(distinct):
     catalogue, vectors = distinct
     found = library_scales(Index(catalogue))
-    np.testing.assert_allclose(CSLS().scales(found.cosines), hubs.mean_cosines(vectors), atol=1e-6)
-    distances = hubs.mean_distances(slow_unit(vectors))
+    np.testing.assert_allclose(CSLS().scales(found.cosines), mean_cosines(vectors), atol=1e-6)
+    distances = mean_distances(slow_unit(vectors))
     np.testing.assert_allclose(NICDM().scales(found.cosines), distances, atol=1e-5)
 
 
@@ -199,14 +199,14 @@ def test_scaled_rankings_are_those_of_the_formulas(distinct, name, in_memory):
     index = Index(catalogue, in_memory=in_memory)
     question = each_direction(vectors[[4, 9]])
     if name == "csls":
-        scale = hubs.mean_cosines(vectors)
+        scale = mean_cosines(vectors)
         # Neither of the two that were asked about is a neighbour of the question.
         ours = [np.sort(np.delete(unit @ unit[row], [4, 9]))[-10:].mean() for row in (4, 9)]
 
         def score(cosine, query, track):
             return 2 * cosine - ours[query] - scale[track]
     else:
-        scale = hubs.mean_distances(unit)
+        scale = mean_distances(unit)
         ours = [
             np.sort(np.delete(np.sqrt(np.maximum(2 - 2 * unit @ unit[row], 0)), [4, 9]))[:10].mean()
             for row in (4, 9)
@@ -247,7 +247,7 @@ def test_scaling_takes_hubs_from_the_answers(tmp_path, rng):
                 LocalScaling(index, CSLS()).judge,
             )
         )
-        assert hubs.hubness(scaled, 300) < hubs.hubness(plain, 300)
+        assert hubness(scaled, 300) < hubness(plain, 300)
 
 
 def test_scales_are_worked_out_once_and_new_tracks_are_added(distinct, rng, monkeypatch):

@@ -1,4 +1,4 @@
-"""The table as a picture: per task a panel, a line per row, a dot per seed."""
+"""The table as pictures: every row on every task, and score against length."""
 
 import io
 from collections.abc import Sequence
@@ -8,9 +8,14 @@ from .table import HELD_OUT, Measure, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Okabe & Ito 2008: told apart by everyone. One for each way of reading.
+WHOLE = "one pass"
+"""What the default way of reading is called beside others."""
+
+# Okabe & Ito 2008: told apart by everyone.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":")  # where there are more rows than colours
 _INCHES = 3.2  # width of a panel
 _ROW_INCHES = 0.34
 
@@ -53,8 +58,74 @@ def draw(table: Table) -> bytes | None:
             figure.legend(
                 list(names.values()), list(names), loc="outside upper right", ncols=len(names)
             )
-        drawing = io.BytesIO()
-        figure.savefig(drawing, format="svg", metadata={"Date": None})
+        return _svg(figure)
+
+
+def draw_lengths(table: Table) -> bytes | None:
+    """Return score against length as SVG, a line per row; None: no task has several lengths.
+
+    Below each other are tasks, beside each other the ways of reading. Dots are means, bars one
+    standard deviation between seeds to either side.
+    """
+    tasks = {
+        task: measures
+        for task, measures in table.by_task.items()
+        if len({measure.length for measure in measures}) > 1
+        and any(row.spread(measure) for row in table.rows for measure in measures)
+    }
+    if not tasks:
+        return None
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    readings = list(dict.fromkeys(m.reading for found in tasks.values() for m in found))
+    size = (1.2 * _INCHES * len(readings) + 2.0, 0.8 * _INCHES * len(tasks) + 0.4)
+    with matplotlib.rc_context({"svg.hashsalt": "myna-rpe", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(tasks), len(readings), sharey="row", squeeze=False)
+        for line, (task, measures) in zip(axes, tasks.items(), strict=True):
+            lengths = list(dict.fromkeys(measure.length for measure in measures))
+            for panel, reading in zip(line, readings, strict=True):
+                _follow(panel, table, [m for m in measures if m.reading == reading], lengths)
+                names = ["all" if length is None else f"{length:g} s" for length in lengths]
+                panel.set_xticks(range(len(lengths)), names)
+                panel.set_title(f"{task}, {reading or WHOLE}", fontsize=9)
+                panel.grid(axis="y", alpha=0.3)
+            line[0].set_ylabel(measures[0].metric.replace("_", " "))
+        handles, names = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right upper")
+        return _svg(figure)
+
+
+def _follow(
+    panel: "Axes", table: Table, measures: Sequence[Measure], lengths: list[float | None]
+) -> None:
+    """Draw a line per row, a little beside each other."""
+    for number, row in enumerate(table.rows):
+        offset = 0.3 * ((number + 0.5) / len(table.rows) - 0.5)
+        known = [
+            (lengths.index(m.length) + offset, spread)
+            for m in measures
+            if (spread := row.spread(m))
+        ]
+        panel.errorbar(
+            [place for place, _ in known],
+            [spread.mean for _, spread in known],
+            yerr=[spread.std for _, spread in known],
+            fmt="o",
+            linestyle=_DASHES[number // len(_COLOURS) % len(_DASHES)],
+            color=_COLOURS[number % len(_COLOURS)],
+            markersize=3.5,
+            linewidth=1.0,
+            elinewidth=1.0,
+            label=row.label,
+        )
+
+
+def _svg(figure: "Figure") -> bytes:
+    drawing = io.BytesIO()
+    figure.savefig(drawing, format="svg", metadata={"Date": None})
     return drawing.getvalue()
 
 
@@ -65,7 +136,7 @@ def _fill(panel: "Axes", table: Table, measures: Sequence[Measure], readings: li
             _COLOURS[place % len(_COLOURS)],
             0.5 * ((place + 0.5) / len(readings) - 0.5),
         )
-        label = measure.reading or "whole tracks"
+        label = measure.reading or WHOLE
         if not measure.task:  # of the training: not read in any way
             colour, offset, label = "0.25", 0.0, "_"
         spreads = [(y, row.spread(measure)) for y, row in enumerate(table.rows)]

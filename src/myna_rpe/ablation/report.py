@@ -2,41 +2,48 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ..evaluation.statistics import Spread
 from ..storage import atomic_write, write_json
-from .plot import draw
+from .plot import WHOLE, draw, draw_lengths
 from .table import SECONDS, Measure, Row, Table
 
 _NONE = "-"
+_PLOTS = {
+    "report.svg": "mean and seeds of every row",
+    "report-lengths.svg": "score against length",
+}
 
 
 def write_report(table: Table, out: Path) -> None:
-    """Write ``report.md``, ``.json``, ``.csv`` and, once there is something to see, ``.svg``.
+    """Write ``report.md``, ``.json``, ``.csv`` and, once there is something to see, plots.
+
+    ``report.svg`` has every row on every task; ``report-lengths.svg``, score against length.
 
     Raises:
         OSError: they cannot be written.
     """
-    drawing = draw(table)
-    files = {"report.md": to_markdown(table, plot=drawing is not None).encode()}
+    plots = {"report.svg": draw(table), "report-lengths.svg": draw_lengths(table)}
+    files = {name: drawing for name, drawing in plots.items() if drawing is not None}
+    files["report.md"] = to_markdown(table, plots=tuple(files)).encode()
     files["report.csv"] = to_csv(table).encode()
-    if drawing is not None:
-        files["report.svg"] = drawing
     for name, data in files.items():
         with atomic_write(out / name) as file:
             file.write(data)
     write_json(out / "report.json", table.to_dict())
 
 
-def to_markdown(table: Table, *, plot: bool = False) -> str:
-    """Return the table as a page: rows, peers, failures.
+def to_markdown(table: Table, *, plots: Sequence[str] = ()) -> str:
+    """Return the table as a page: rows, lengths, ways of reading, peers, failures.
 
     Args:
         table: what to say.
-        plot: whether ``report.svg`` lies beside it.
+        plots: files that lie beside it.
     """
-    return "\n".join([*_heading(table), *_rows(table, plot), *_peers(table), *_failures(table), ""])
+    parts = (_heading, _rows, _plots(plots), _lengths, _readings, _peers, _failures)
+    return "\n".join([*(line for part in parts for line in part(table)), ""])
 
 
 def to_csv(table: Table) -> str:
@@ -71,7 +78,7 @@ def _heading(table: Table) -> Iterator[str]:
     yield ""
 
 
-def _rows(table: Table, plot: bool) -> Iterator[str]:
+def _rows(table: Table) -> Iterator[str]:
     yield _line([*table.axes, "seeds", *(measure.title for measure in table.columns)])
     yield _line(["---"] * (len(table.axes) + 1 + len(table.columns)))
     for row in table.rows:
@@ -86,8 +93,65 @@ def _rows(table: Table, plot: bool) -> Iterator[str]:
             f"({'; '.join(rows)}); the cells' `evaluation/` says which."
         )
     yield ""
-    if plot:
-        yield "![mean and seeds of every row](report.svg)"
+
+
+def _plots(names: Sequence[str]) -> Callable[[Table], Iterator[str]]:
+    def lines(table: Table) -> Iterator[str]:
+        for name in names:
+            yield f"![{_PLOTS[name]}]({name})"
+            yield ""
+
+    return lines
+
+
+def _lengths(table: Table) -> Iterator[str]:
+    tasks = {task: found for task, found in table.by_task.items() if _num_lengths(found) > 1}
+    if not tasks:
+        return
+    yield "## By length"
+    yield ""
+    yield "How much of each track there was; else as above."
+    for task, measures in tasks.items():
+        yield ""
+        yield f"### {task}, {measures[0].metric.replace('_', ' ')}"
+        yield ""
+        heads = [", ".join(filter(None, (_length(m), m.reading))) for m in measures]
+        yield _line([*table.axes, *heads])
+        yield _line(["---"] * (len(table.axes) + len(measures)))
+        for row in table.rows:
+            labels = [row.values[axis] for axis in table.axes]
+            yield _line([*labels, *(_number(row, measure) for measure in measures)])
+        for name, numbers in table.peers.items():
+            labels = [name, *[""] * (len(table.axes) - 1)]
+            yield _line([*labels, *(_peer_number(numbers.get(measure)) for measure in measures)])
+    yield ""
+
+
+def _readings(table: Table) -> Iterator[str]:
+    """Yield by how much the first way of reading is ahead of the others."""
+    pairs = [
+        (first, other)
+        for task, found in table.by_task.items()
+        for first, *others in [[measure for measure in table.columns if measure.task == task]]
+        for other in others
+        if task
+    ]
+    for reading in dict.fromkeys(other.reading for _, other in pairs):
+        columns = [pair for pair in pairs if pair[1].reading == reading]
+        yield f"## {columns[0][0].reading or WHOLE}, minus {reading}"
+        yield ""
+        yield _line(
+            [
+                *table.axes,
+                *(f"{first.question}, {first.metric.replace('_', ' ')}" for first, _ in columns),
+            ]
+        )
+        yield _line(["---"] * (len(table.axes) + len(columns)))
+        for row in table.rows:
+            labels = [row.values[axis] for axis in table.axes]
+            yield _line([*labels, *(_text(row.difference(*pair), "+.3f") for pair in columns)])
+        yield ""
+        yield "Mean ± standard deviation between seeds of the difference of each seed."
         yield ""
 
 
@@ -104,8 +168,7 @@ def _peers(table: Table) -> Iterator[str]:
     yield _line(["peer", *(measure.title for measure in columns)])
     yield _line(["---"] * (len(columns) + 1))
     for name, numbers in table.peers.items():
-        known = [numbers.get(measure) for measure in columns]
-        yield _line([name, *(_NONE if value is None else f"{value:.3f}" for value in known)])
+        yield _line([name, *(_peer_number(numbers.get(measure)) for measure in columns)])
     yield ""
 
 
@@ -127,12 +190,26 @@ def _seeds(row: Row) -> str:
 
 
 def _number(row: Row, measure: Measure) -> str:
-    spread = row.spread(measure)
+    return _text(row.spread(measure), ".0f" if measure == SECONDS else ".3f")
+
+
+def _text(spread: Spread | None, form: str) -> str:
     if spread is None:
         return _NONE
-    digits = 0 if measure == SECONDS else 3
-    mean = f"{spread.mean:.{digits}f}"
-    return mean if spread.n < 2 else f"{mean} ± {spread.std:.{digits}f}"
+    mean = format(spread.mean, form)
+    return mean if spread.n < 2 else f"{mean} ± {format(spread.std, form.lstrip('+'))}"
+
+
+def _peer_number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.3f}"
+
+
+def _num_lengths(measures: Sequence[Measure]) -> int:
+    return len({measure.length for measure in measures})
+
+
+def _length(measure: Measure) -> str:
+    return "all" if measure.length is None else f"{measure.length:g} s"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Cells that are done -> one table: a row per combination of axes, over its seeds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,12 @@ class Row:
 
     def spread(self, measure: Measure) -> Spread | None:
         """Return mean and standard deviation over seeds; None where there is no number."""
-        known = [number for number in self.numbers.get(measure, ()) if number is not None]
-        return over_seeds(known) if known else None
+        return _spread(self.numbers.get(measure, ()))
+
+    def difference(self, first: Measure, second: Measure) -> Spread | None:
+        """Return the same of first minus second, taken seed by seed."""
+        pairs = zip(self.numbers.get(first, ()), self.numbers.get(second, ()), strict=False)
+        return _spread([None if a is None or b is None else a - b for a, b in pairs])
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,23 @@ class Table:
         return self.num_cells - self.num_done - self.num_failed
 
     @property
+    def by_task(self) -> Mapping[str, Sequence[Measure]]:
+        """The primary measures of each task, the shortest length first; of the training: ""."""
+        found: dict[str, list[Measure]] = {}
+        for measure in self.measures:
+            if measure.is_primary:
+                found.setdefault(measure.task, []).append(measure)
+        return {task: sorted(measures, key=_seconds) for task, measures in found.items()}
+
+    @property
     def columns(self) -> tuple[Measure, ...]:
-        """The measures that are shown."""
-        return tuple(measure for measure in self.measures if measure.is_primary)
+        """The measures that are shown first: of each task, those of its greatest length."""
+        return tuple(
+            measure
+            for measures in self.by_task.values()
+            for measure in measures
+            if _seconds(measure) == _seconds(measures[-1])
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON data."""
@@ -232,6 +251,15 @@ def _training(result: Result) -> dict[Measure, float]:
     facts = {names[name]: value for name, value in result.training.items()}
     ordered = {measure: facts[measure] for measure in names.values() if measure in facts}
     return ordered | {_EVALUATION: result.evaluation_seconds}
+
+
+def _spread(numbers: Sequence[float | None]) -> Spread | None:
+    known = [number for number in numbers if number is not None]
+    return over_seeds(known) if known else None
+
+
+def _seconds(measure: Measure) -> float:
+    return math.inf if measure.length is None else measure.length
 
 
 def _plain(measure: Measure) -> dict[str, Any]:

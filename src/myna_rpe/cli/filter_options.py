@@ -51,14 +51,15 @@ def _filters(
     Raises:
         LibraryError: a range that is none.
     """
-    from ..library import filters
+    from ..library import ranges
+    from ..library.filters import Filters
 
-    return filters.Filters(
+    return Filters(
         artists=tuple(artists or ()),
         albums=tuple(albums or ()),
         genres=tuple(genres or ()),
-        years=None if years is None else filters.years(years),
-        seconds=None if seconds is None else filters.seconds(seconds),
+        years=None if years is None else ranges.years(years),
+        seconds=None if seconds is None else ranges.seconds(seconds),
         folders=tuple(folders or ()),
     )
 

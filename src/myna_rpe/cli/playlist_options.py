@@ -5,21 +5,16 @@ in what they are about, and only that is in their files.
 """
 
 import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
 from .options import Library, taking
 
 if TYPE_CHECKING:
     from ..library.playlists import Constraints
-
-_CLOCK = re.compile(r"(?:(?P<hours>\d+):(?=\d+:))?(?P<minutes>\d+):(?P<seconds>[0-5]\d)")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Texts = list[str] | None
@@ -94,22 +89,28 @@ def _options(
     library: Library = None,
     as_json: Json = False,
 ) -> Options:
-    """Return what the options say."""
-    from ..embedding_table import path_to_text
-    from ..library.playlists import Constraints
+    """Return what the options say.
 
-    least_year, most_year = range_of("year", year, _number, single=True)
-    least_duration, most_duration = range_of("duration", duration, seconds_of)
-    least_total, most_total = range_of("total", total, seconds_of)
+    Raises:
+        LibraryError: a range that is none.
+    """
+    from ..embedding_table import path_to_text
+    from ..library import ranges
+    from ..library.playlists import Constraints
+    from ..library.ranges import Range
+
+    years = Range[int]() if year is None else ranges.years(year)
+    durations = Range[float]() if duration is None else ranges.seconds(duration)
+    totals = Range[float]() if total is None else ranges.seconds(total, "total")
     constraints = Constraints(
         genres=tuple(genre or ()),
         not_genres=tuple(not_genre or ()),
-        least_year=least_year,
-        most_year=most_year,
-        least_duration=least_duration,
-        most_duration=most_duration,
-        least_total=least_total,
-        most_total=most_total,
+        least_year=years.low,
+        most_year=years.high,
+        least_duration=durations.low,
+        most_duration=durations.high,
+        least_total=totals.low,
+        most_total=totals.high,
         folders=tuple(
             path_to_text(Path(os.path.abspath(folder)))  # noqa: PTH100 - resolves no links
             for folder in below or ()
@@ -125,53 +126,3 @@ def _options(
 
 
 generating = taking(_options, "options")
-
-
-def range_of(
-    name: str, text: str | None, read: Callable[[str], Any], *, single: bool = False
-) -> tuple[Any, Any]:
-    """Return both ends of a range, each None where it is open.
-
-    Args:
-        name: of the option, for a message.
-        text: ``A-B``, ``A-`` or ``-B``; None: no range.
-        read: makes a value of text; a ValueError means it is none.
-        single: whether one value is a range of itself.
-
-    Raises:
-        ConfigError: it is no range.
-    """
-    if text is None:
-        return None, None
-    low, dash, high = text.partition("-")
-    try:
-        if not dash and single:
-            return read(text), read(text)
-        if not dash or not (low or high):
-            raise ValueError(text)
-        return read(low) if low else None, read(high) if high else None
-    except ValueError as error:
-        example = "1990-1999" if single else "2:00-8:00 (minutes:seconds)"
-        raise ConfigError(
-            f"{name}={text!r} is no range; write it as {example}, or with one end only."
-        ) from error
-
-
-def seconds_of(text: str) -> float:
-    """Return the seconds of ``M:SS`` or ``H:MM:SS``.
-
-    Raises:
-        ValueError: it is neither.
-
-    >>> seconds_of("2:30"), seconds_of("1:05:00")
-    (150.0, 3900.0)
-    """
-    found = _CLOCK.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(text)
-    hours, minutes, seconds = (int(found[part] or 0) for part in ("hours", "minutes", "seconds"))
-    return float(3600 * hours + 60 * minutes + seconds)
-
-
-def _number(text: str) -> int:
-    return int(text.strip())

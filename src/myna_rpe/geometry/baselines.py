@@ -65,44 +65,15 @@ RANKINGS: dict[str, Ranking] = {
 
 @dataclass(frozen=True)
 class Standing:
-    """How one way of ranking did.
+    """How one way of ranking did, a number per playlist, the mean of all draws.
 
     Attributes:
-        name: of the way.
-        mean_percentile: mean place of the tracks held out, 0 first and 1 last; 0.5 is chance.
-        recall: share of them within the first k.
+        auc: how often a member that was held out is before a stranger; 0.5 is chance.
+        precision: share of those held out among the first k, of as many as there could be.
     """
 
-    name: str
-    mean_percentile: float
-    recall: float
-
-
-@dataclass(frozen=True)
-class Contest:
-    """How several ways of ranking did on the same tracks.
-
-    Attributes:
-        standings: the lowest mean percentile first.
-        held_out: how many tracks were looked for.
-        k: of the recall.
-    """
-
-    standings: tuple[Standing, ...]
-    held_out: int
-    k: int
-
-    def __str__(self) -> str:
-        rows = [
-            f"{standing.name}: mean percentile {100 * standing.mean_percentile:.2f} %, "
-            f"recall@{self.k} {100 * standing.recall:.1f} %"
-            for standing in self.standings
-        ]
-        hulls = [s.mean_percentile for s in self.standings if s.name == "hull"]
-        others = [s for s in self.standings if s.name != "hull"]
-        if hulls and others and others[0].mean_percentile <= hulls[0]:
-            rows.append(f"The hull does not win here: {others[0].name} is as good or better.")
-        return "\n".join([*rows, f"{self.held_out} tracks held out."])
+    auc: Float[np.ndarray, " playlists"]
+    precision: Float[np.ndarray, " playlists"]
 
 
 def compare(
@@ -111,63 +82,78 @@ def compare(
     *,
     rng: np.random.Generator,
     rankings: Mapping[str, Ranking] = RANKINGS,
-    share: float = 0.2,
-    k: int = 100,
-) -> Contest:
+    share: float = 0.5,
+    draws: int = 20,
+    k: int = 10,
+) -> dict[str, Standing]:
     """Return how well each way of ranking finds members that were held out.
 
     Args:
         x: (m, d), all tracks.
-        playlists: rows of the tracks of each, without repeats; one of fewer than two is left out.
+        playlists: rows of the tracks of each, at least two, none twice.
         rng: draws who is held out.
         rankings: the ways, by name.
         share: of each playlist to hold out, at least one track and never all; in (0, 1).
-        k: of the recall, >= 1.
+        draws: how often, >= 1.
+        k: of the precision, >= 1.
 
     Raises:
-        LibraryError: a row that is none or is there twice, a share or k out of range, no way of
-            ranking, or no playlist of at least two tracks.
+        LibraryError: a row that is none or is there twice, a playlist that leaves nothing to hold
+            out or nothing to find it among, or a share, draws or k out of range.
     """
     points = check_points(x, name="x")
-    if not 0 < share < 1 or k < 1 or not rankings:
+    if not 0 < share < 1 or draws < 1 or k < 1:
         raise LibraryError(
-            f"share={share}, k={k} and {len(rankings)} rankings make no contest; "
-            "use 0 < share < 1, k >= 1 and at least one ranking."
+            f"share={share}, draws={draws} and k={k} make no contest; "
+            "use 0 < share < 1, draws >= 1 and k >= 1."
         )
-    places: dict[str, list[float]] = {name: [] for name in rankings}
-    hits: dict[str, list[bool]] = {name: [] for name in rankings}
     for playlist in playlists:
-        if len(set(playlist.tolist())) != len(playlist):
-            raise LibraryError(f"playlist={playlist.tolist()} repeats a track; give each once.")
-        if playlist.size and not 0 <= playlist.min() <= playlist.max() < len(points):
-            raise LibraryError(
-                f"playlist={playlist.tolist()} names none of {len(points)} tracks; "
-                f"use rows 0 to {len(points) - 1}."
+        _check_playlist(playlist, len(points))
+    outcomes = np.empty((len(rankings), len(playlists), 2))
+    for number, playlist in enumerate(playlists):
+        orders = [rng.permutation(playlist) for _ in range(draws)]
+        held_out = min(len(playlist) - 1, max(1, round(share * len(playlist))))
+        for way, rank in enumerate(rankings.values()):
+            outcomes[way, number] = np.mean(
+                [_judged(points, rank, o[held_out:], o[:held_out], k) for o in orders], axis=0
             )
-        if len(playlist) < 2:
-            continue
-        mixed = rng.permutation(playlist)
-        held = min(len(mixed) - 1, max(1, round(share * len(mixed))))
-        out, kept = mixed[:held], mixed[held:]
-        others = np.setdiff1d(np.arange(len(points)), kept)
-        for name, rank in rankings.items():
-            distances = rank(points[kept], points[others])
-            for track in np.searchsorted(others, out):
-                # Ties count half, so that a ranking that cannot tell is neither lucky nor not.
-                less = int((distances < distances[track]).sum())
-                equal = int((distances == distances[track]).sum()) - 1
-                place = less + equal / 2
-                places[name].append(place / max(1, len(others) - 1))
-                hits[name].append(place < k)
-    held_out = len(next(iter(places.values())))
-    if not held_out:
-        raise LibraryError("playlists=0 of at least two tracks; give one to hold a track out of.")
-    standings = [
-        Standing(name, float(np.mean(places[name])), float(np.mean(hits[name])))
-        for name in rankings
-    ]
-    ordered = sorted(standings, key=lambda standing: standing.mean_percentile)
-    return Contest(tuple(ordered), held_out, k)
+    return {
+        name: Standing(auc=values[:, 0], precision=values[:, 1])
+        for name, values in zip(rankings, outcomes, strict=True)
+    }
+
+
+def _judged(
+    points: Float[np.ndarray, "m d"],
+    rank: Ranking,
+    kept: Int[np.ndarray, " kept"],
+    out: Int[np.ndarray, " out"],
+    k: int,
+) -> tuple[float, float]:
+    """Return AUC and precision of one draw."""
+    others = np.setdiff1d(np.arange(len(points)), kept)
+    distances = rank(points[kept], points[others])
+    ours = np.isin(others, out)
+    less = (distances[ours][:, None] < distances[~ours]).mean()
+    # Ties count half, so that a ranking that cannot tell is neither lucky nor not.
+    equal = (distances[ours][:, None] == distances[~ours]).mean()
+    first = np.argsort(distances, kind="stable")[:k]
+    return float(less + equal / 2), float(ours[first].sum() / min(k, len(out)))
+
+
+def _check_playlist(playlist: Int[np.ndarray, " n"], tracks: int) -> None:
+    if len(set(playlist.tolist())) != len(playlist):
+        raise LibraryError(f"playlist={playlist.tolist()} repeats a track; give each once.")
+    if playlist.size and not 0 <= playlist.min() <= playlist.max() < tracks:
+        raise LibraryError(
+            f"playlist={playlist.tolist()} names none of {tracks} tracks; "
+            f"use rows 0 to {tracks - 1}."
+        )
+    if not 2 <= len(playlist) < tracks:
+        raise LibraryError(
+            f"playlist={playlist.tolist()} leaves nothing to find, or nothing to find it among; "
+            f"use 2 to {tracks - 1} of the {tracks} tracks."
+        )
 
 
 def _both(

@@ -18,9 +18,11 @@ neither the vector nor the duration.
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -43,6 +45,7 @@ _BRACKETS = re.compile(
 )
 _AFTER_DASH = re.compile(rf"\s+[-\u2013\u2014/]\s+(?=[^-\u2013\u2014]*\b(?:{_VERSION})\b).*$")
 _GUESTS = re.compile(rf"\s+(?:{_GUEST})\s.*$")
+_MARKS = re.compile(r"[\W_]+")
 _TRACK_NUMBER = re.compile(r"^\s*(?:[0-9]{1,2}-)?[0-9]{1,3}(?:\s*[-._)]\s*|\s+)(?=\D)")
 
 Rows = Callable[[Int64[np.ndarray, " some"]], Float32[np.ndarray, "some dim"]]
@@ -71,12 +74,37 @@ class Sameness:
             raise LibraryError(f"length={self.length} is no tolerance; use one in [0, 1).")
 
 
+class Evidence(NamedTuple):
+    """What tracks are compared by, beside their vectors.
+
+    Attributes:
+        identity: of the sound.
+        title: of the tags; without one, `file_title`.
+        duration: in seconds; 0 where unknown.
+        isrc: of the tags; empty where unknown, as is the next.
+        recording_mbid: of the tags.
+    """
+
+    identity: bytes
+    title: str
+    duration: float
+    isrc: str = ""
+    recording_mbid: str = ""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A track, and the identity of its sound."""
 
     track: Track
     identity: bytes
+
+    @property
+    def evidence(self) -> Evidence:
+        """What it is compared by."""
+        track = self.track
+        title = track.title or file_title(track.path.name)
+        return Evidence(self.identity, title, track.duration, track.isrc, track.recording_mbid)
 
 
 @dataclass(frozen=True)
@@ -103,12 +131,12 @@ class Group:
 
 
 def find_groups(
-    candidates: Sequence[Candidate], rows: Rows, sameness: Sameness | None = None
+    candidates: Sequence[Evidence], rows: Rows, sameness: Sameness | None = None
 ) -> list[Group]:
     """Return the recordings that there are at least twice, in order of their first candidates.
 
     Args:
-        candidates: the tracks.
+        candidates: what is known of the tracks.
         rows: gives their embeddings, as directions; only those of equal titles are asked for.
         sameness: how alike; None: as it is by default.
     """
@@ -135,6 +163,16 @@ def find_groups(
             seen.update((first, *(copy.position for copy in copies)))
             groups.append(Group(first, tuple(sorted(copies, key=lambda copy: copy.position))))
     return groups
+
+
+def recording_of_each(
+    candidates: Sequence[Evidence], rows: Rows, sameness: Sameness | None = None
+) -> Int64[np.ndarray, " tracks"]:
+    """Return a number for each track; those of one recording share it. Else as `find_groups`."""
+    recordings: Int64[np.ndarray, " tracks"] = np.arange(len(candidates), dtype=np.int64)
+    for group in find_groups(candidates, rows, sameness):
+        recordings[[copy.position for copy in group.copies]] = group.first
+    return recordings
 
 
 @dataclass(frozen=True)
@@ -168,7 +206,8 @@ def library_groups(
     known = index.positions(np.unique(numbers[np.isin(numbers, list(found))]))
     candidates = [found[number] for number in index.numbers[known].tolist()]
     tracks = [candidate.track for candidate in candidates]
-    groups = find_groups(candidates, lambda some: index.directions(known[some]), sameness)
+    evidence = [candidate.evidence for candidate in candidates]
+    groups = find_groups(evidence, lambda some: index.directions(known[some]), sameness)
     return [
         TrackGroup(
             tracks[group.first],
@@ -199,22 +238,27 @@ def candidates_of(
     }
 
 
-def plain_title(track: Track) -> str:
-    """Return the title as it is compared: without case, marks, version and guests.
+def file_title(name: str) -> str:
+    """Return the title that the name of a file says.
 
-    >>> from pathlib import Path
-    >>> plain_title(Track(1, Path("x.mp3"), "Yesterday (feat. Me) - Remastered 2009"))
-    'yesterday'
-    >>> plain_title(Track(1, Path("07 - Yesterday (Live).ogg")))
+    >>> file_title("07 - Some_Song.flac")
+    'Some Song'
+    """
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - a library has a million names
+    return _TRACK_NUMBER.sub("", stem.replace("_", " "))
+
+
+def plain_title(title: str) -> str:
+    """Return a title as it is compared: without case, marks, version and guests.
+
+    >>> plain_title("Yesterday (feat. Me) - Remastered 2009")
     'yesterday'
     """
-    text = track.title or _TRACK_NUMBER.sub("", track.path.stem.replace("_", " "))
-    text = folded(text)
+    text = folded(title)
     short = _GUESTS.sub("", _AFTER_DASH.sub("", _BRACKETS.sub("", text)))
     for attempt in (short, text):
-        letters = "".join(letter if letter.isalnum() else " " for letter in attempt)
-        if letters.strip():
-            return " ".join(letters.split())
+        if plain := " ".join(_MARKS.sub(" ", attempt).split()):
+            return plain
     return text.strip()
 
 
@@ -233,28 +277,26 @@ def _walk(tree: dict[int, list[tuple[int, str]]], first: int) -> Iterator[Copy]:
 
 
 def _links(
-    candidates: Sequence[Candidate], rows: Rows, sameness: Sameness
+    candidates: Sequence[Evidence], rows: Rows, sameness: Sameness
 ) -> Iterator[tuple[int, int, str]]:
     """Yield pairs of positions that are one recording, the surest reasons first."""
     for positions in _by(candidates, lambda it: it.identity):
         yield from ((positions[0], other, "the same sound") for other in positions[1:])
-    for positions in _by(candidates, lambda it: it.track.recording_mbid):
+    for positions in _by(candidates, lambda it: it.recording_mbid):
         reason = "the same recording by MusicBrainz"
         yield from ((positions[0], other, reason) for other in positions[1:])
-    for positions in _by(candidates, lambda it: it.track.isrc):
-        positions.sort(key=lambda position: candidates[position].track.duration)
+    for positions in _by(candidates, lambda it: it.isrc):
+        positions.sort(key=lambda position: candidates[position].duration)
         for one, other in itertools.pairwise(positions):
-            longest = candidates[one].track.duration * (1 + sameness.length)
-            if candidates[other].track.duration <= longest:
+            longest = candidates[one].duration * (1 + sameness.length)
+            if candidates[other].duration <= longest:
                 yield one, other, "the same ISRC and length"
-    for positions in _by(
-        candidates, lambda it: plain_title(it.track) if it.track.duration > 0 else ""
-    ):
+    for positions in _by(candidates, lambda it: plain_title(it.title) if it.duration > 0 else ""):
         yield from _alike(candidates, np.array(positions, np.int64), rows, sameness)
 
 
 def _by(
-    candidates: Sequence[Candidate], key: Callable[[Candidate], bytes | str]
+    candidates: Sequence[Evidence], key: Callable[[Evidence], bytes | str]
 ) -> Iterator[list[int]]:
     """Yield the positions of candidates that share a key that says something."""
     found: dict[bytes | str, list[int]] = {}
@@ -266,13 +308,13 @@ def _by(
 
 
 def _alike(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Evidence],
     positions: Int64[np.ndarray, " titled"],
     rows: Rows,
     sameness: Sameness,
 ) -> Iterator[tuple[int, int, str]]:
     """Yield the pairs of one title whose durations and vectors agree."""
-    lengths = np.array([candidates[position].track.duration for position in positions])
+    lengths = np.array([candidates[position].duration for position in positions])
     order = np.argsort(lengths, kind="stable")
     positions, lengths = positions[order], lengths[order]
     ends = np.searchsorted(lengths, lengths * (1 + sameness.length), side="right")
@@ -291,12 +333,8 @@ def _alike(
         )
         for one, other in np.argwhere(near).tolist():
             first, second = int(positions[start + one]), int(positions[start + other])
-            titles = {_shown(candidates[first].track), _shown(candidates[second].track)}
+            titles = {candidates[first].title, candidates[second].title}
             reason = f"the same title and length, cosine {min(1.0, cosines[one, other]):.4f}"
             if len(titles) > 1:
                 reason += f" ({' / '.join(sorted(titles))})"
             yield first, second, reason
-
-
-def _shown(track: Track) -> str:
-    return track.title or track.path.stem

@@ -8,10 +8,8 @@ parameter. A track without a year, a genre or a duration is in no range of them.
 
 import difflib
 import json
-import math
-import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from jaxtyping import Int64
 from ..errors import LibraryError
 from .catalogue import Catalogue, absolute
 from .comparison import below
+from .ranges import Range
 
 _PRESENT = "t.state = 'present' AND t.vector IS NOT NULL"
 _SOURCES = {
@@ -43,14 +42,6 @@ _CONDITIONS = {
 
 
 @dataclass(frozen=True)
-class Range:
-    """Numbers from one to another, both included; an end of None is open."""
-
-    low: float | int | None = None
-    high: float | int | None = None
-
-
-@dataclass(frozen=True)
 class Filters:
     """Conditions that all hold at once; of several names one has to fit. Empty: every track.
 
@@ -66,8 +57,8 @@ class Filters:
     artists: tuple[str, ...] = ()
     albums: tuple[str, ...] = ()
     genres: tuple[str, ...] = ()
-    years: Range | None = None
-    seconds: Range | None = None
+    years: Range[int] | None = None
+    seconds: Range[float] | None = None
     folders: tuple[Path, ...] = ()
 
     def __bool__(self) -> bool:
@@ -121,24 +112,6 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def years(text: str) -> Range:
-    """Return the range of years that ``1990``, ``1990-1999``, ``1990-`` or ``-1999`` is.
-
-    Raises:
-        LibraryError: it is none of these, or ends before it begins.
-    """
-    return _range(text, "year", "1990, 1990-1999, 1990- or -1999", _year)
-
-
-def seconds(text: str) -> Range:
-    """Return the range of durations that ``120-300``, ``2:00-5:00``, ``2:00-`` or ``-300`` is.
-
-    Raises:
-        LibraryError: it is none of these, or ends before it begins.
-    """
-    return _range(text, "duration", "120-300, 2:00-5:00, 2:00- or -5:00", _seconds)
-
-
 # --- pieces --------------------------------------------------------------------------------------
 
 
@@ -158,30 +131,3 @@ def _known_names(catalogue: Catalogue, kind: str, wanted: Sequence[str]) -> list
             raise LibraryError(f"{kind}={name!r} is on no track of the library; {remedy}")
         found += known[folded(name)]
     return found
-
-
-def _range(text: str, subject: str, examples: str, number: Callable[[str], float | int]) -> Range:
-    first, dash, last = text.strip().partition("-")
-    try:
-        low = number(first) if first.strip() else None
-        high = (number(last) if last.strip() else None) if dash else low
-        if low is None and high is None:
-            raise ValueError(text)
-    except ValueError as error:
-        raise LibraryError(f"{subject}={text!r} is no range; write {examples}.") from error
-    if low is not None and high is not None and low > high:
-        raise LibraryError(f"{subject}={text!r} ends before it begins; write {examples}.")
-    return Range(low, high)
-
-
-def _year(text: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,4}\s*", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    pieces = text.split(":")
-    if len(pieces) > 3 or not all(re.fullmatch(r"\s*[0-9]+(\.[0-9]*)?\s*", p) for p in pieces):
-        raise ValueError(text)
-    return math.fsum(float(piece) * 60**power for power, piece in enumerate(reversed(pieces)))

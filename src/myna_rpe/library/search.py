@@ -135,7 +135,8 @@ class FoldCopies:
         self, candidates: Sequence[Candidate], directions: Float32[np.ndarray, "tracks dim"]
     ) -> Sequence[Group]:
         """Return `find_groups`."""
-        return find_groups(candidates, lambda positions: directions[positions], self.sameness)
+        evidence = [candidate.evidence for candidate in candidates]
+        return find_groups(evidence, lambda positions: directions[positions], self.sameness)
 
 
 def find_similar(

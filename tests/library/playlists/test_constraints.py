@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from myna_rpe.errors import ConfigError
@@ -92,9 +91,3 @@ def test_the_broken_rule_is_named(
         recordings=[0, 1, 2, 3, 0],
     )
     assert broken(rows, facts, constraints, given=given) == name
-
-
-def test_facts_of_rows_are_taken_together() -> None:
-    facts = facts_of(artists=[1, 2, 3]).taken(np.array([2, 0]))
-    assert facts.artists.tolist() == [3, 1]
-    assert len(facts) == 2

@@ -288,6 +288,21 @@ def test_copies_of_a_recording_count_once(tmp_path: Path) -> None:
         assert 6 not in {track.id for track in made.tracks}
 
 
+def test_a_song_of_two_albums_comes_once_though_no_identifier_says_so(tmp_path: Path) -> None:
+    vectors = directions(20)
+    vectors[5] = vectors[9] = 1.01 * vectors[0]
+    tags = [{} for _ in range(20)]
+    for n, title, duration in ((0, "Song", 200.0), (5, "song (Remastered)", 201.0)):
+        tags[n] = {"title": title, "duration": duration}
+    tags[9] = {"title": "Song", "duration": 260.0}  # another version
+    with made_library(tmp_path / "library", tags=tags, vectors=vectors) as catalogue:
+        made = Workshop(catalogue).generate(Radio(track="1", count=18), Constraints())
+        assert {track.id for track in made.tracks} == set(range(1, 21)) - {6}
+        only = Constraints(exclude=("6",))
+        without = Workshop(catalogue).generate(Radio(track="2", count=17), only)
+        assert {1, 6}.isdisjoint(track.id for track in without.tracks)
+
+
 def test_many_members_are_stood_for_by_few_and_the_error_is_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(400, DIM)).astype(np.float32)

@@ -4,15 +4,21 @@ Everything is a row: `Pool.numbers` says which track it is. Names are only looke
 of an answer, so a library of a million tracks stays a few arrays.
 """
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from ...embedding_table import unit
 from ...errors import LibraryError
 from ..catalogue import Catalogue
+from ..duplicates import Evidence, file_title, recording_of_each
 from ..space import DIMS, HullSpace, space_of
+
+Groups = Int64[np.ndarray, " n"]
+"""A number per track; those of one group share it."""
 
 UNKNOWN = -1
 """Group of tracks whose artist or album is not known; they clash with none."""
@@ -23,8 +29,7 @@ class Facts:
     """What rules over a whole playlist ask of each track.
 
     Attributes:
-        recordings: tracks of one recording have one number: the same sound, or the same MusicBrainz
-            recording.
+        recordings: tracks of one recording, as `library.duplicates` has it, have one number.
         artists: likewise; `UNKNOWN` where the tags do not say.
         albums: likewise.
         durations: in seconds; 0 where unknown.
@@ -37,16 +42,6 @@ class Facts:
 
     def __len__(self) -> int:
         return len(self.recordings)
-
-    def taken(self, rows: Int64[np.ndarray, " k"]) -> "Facts":
-        """Return those of some rows."""
-        return replace(
-            self,
-            recordings=self.recordings[rows],
-            artists=self.artists[rows],
-            albums=self.albums[rows],
-            durations=self.durations[rows],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,30 +94,39 @@ def load_pool(catalogue: Catalogue, *, dims: int = DIMS) -> Pool:
             "myna library scan FOLDER."
         )
     space = space_of(catalogue, numbers, vectors, dims=dims)
-    known, facts = _facts(catalogue)
+    known, evidence, artists, albums = _read(catalogue)
     shared, ours, theirs = np.intersect1d(numbers, known, return_indices=True)
-    return Pool(shared, space.project(vectors)[ours], facts.taken(theirs), space)
+    evidence = [evidence[place] for place in theirs.tolist()]
+    facts = Facts(
+        recordings=recording_of_each(evidence, lambda some: unit(vectors[ours[some]])),
+        artists=artists[theirs],
+        albums=albums[theirs],
+        durations=np.array([each.duration for each in evidence], np.float64),
+    )
+    return Pool(shared, space.project(vectors)[ours], facts, space)
 
 
-def _facts(catalogue: Catalogue) -> tuple[Int64[np.ndarray, " n"], Facts]:
-    numbers, recordings, durations = [], _Recordings(), []
-    artists, albums = _Groups(), _Groups()
-    for number, vector, mbid, artist, album, album_artist, duration in catalogue.database.query(
-        "SELECT id, vector, recording_mbid, artist, album, album_artist, duration FROM tracks "
-        "WHERE state = 'present' AND vector IS NOT NULL ORDER BY id"
+def _read(
+    catalogue: Catalogue,
+) -> tuple[Int64[np.ndarray, " n"], list[Evidence], Groups, Groups]:
+    """Return numbers, what recordings are told by, artists and albums of all tracks."""
+    numbers: list[int] = []
+    evidence: list[Evidence] = []
+    artists, albums = _Names(), _Names()
+    for number, path, artist, album, owner, title, identity, *tags in catalogue.database.query(
+        "SELECT id, path, artist, album, album_artist, title, identity, duration, isrc, "
+        "recording_mbid FROM tracks WHERE state = 'present' AND vector IS NOT NULL ORDER BY id"
     ):
         numbers.append(number)
-        recordings.add(vector, mbid)
-        durations.append(duration)
+        title = title or file_title(os.path.basename(os.fsdecode(path)))  # noqa: PTH119 - as there
+        evidence.append(Evidence(identity, title, *tags))
         artists.add(artist.casefold())
         # Albums called "Greatest Hits" are told apart by whose they are.
-        albums.add(f"{album}\0{album_artist or artist}".casefold() if album else "")
-    return np.array(numbers, np.int64), Facts(
-        recordings.groups(), artists.groups(), albums.groups(), np.array(durations, np.float64)
-    )
+        albums.add(f"{album}\0{owner or artist}".casefold() if album else "")
+    return np.array(numbers, np.int64), evidence, artists.groups(), albums.groups()
 
 
-class _Groups:
+class _Names:
     """Text -> numbers; empty text is unknown."""
 
     def __init__(self) -> None:
@@ -134,32 +138,3 @@ class _Groups:
 
     def groups(self) -> Int64[np.ndarray, " n"]:
         return np.array(self._found, np.int64)
-
-
-class _Recordings:
-    """Which tracks are one recording: those connected by a sound or by an identifier."""
-
-    def __init__(self) -> None:
-        self._parents: list[int] = []
-        self._by_sound: dict[int, int] = {}
-        self._by_name: dict[str, int] = {}
-
-    def add(self, sound: int, mbid: str) -> None:
-        new = len(self._parents)
-        self._parents.append(new)
-        self._join(new, self._by_sound.setdefault(sound, new))
-        if mbid:
-            self._join(new, self._by_name.setdefault(mbid, new))
-
-    def groups(self) -> Int64[np.ndarray, " n"]:
-        return np.array([self._root(each) for each in range(len(self._parents))], np.int64)
-
-    def _join(self, one: int, other: int) -> None:
-        one, other = self._root(one), self._root(other)
-        self._parents[max(one, other)] = min(one, other)
-
-    def _root(self, each: int) -> int:
-        while self._parents[each] != each:
-            self._parents[each] = self._parents[self._parents[each]]
-            each = self._parents[each]
-        return each
