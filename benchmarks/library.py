@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,10 +26,14 @@ from torch import Tensor
 
 from .harness import Candidate, Measurement, Row, compare, measure, relative_error
 
+if TYPE_CHECKING:
+    from myna_rpe.library.playlists import Strategy
+
 DIM = 192
 TOP = 100
 HULL_DIM = 32
 HULL_TOP = 200
+PLAYLIST = 20
 GOAL_SECONDS = 0.05
 
 _AT_ONCE = 20_000
@@ -45,6 +50,8 @@ def rows(*, quick: bool = False) -> list[Row]:
             folder = Path(place)
             make_library(folder, tracks, files if tracks == sizes[-1] else 0)
             table += _searches(str(folder), tracks, rounds=3 if tracks > 500_000 else 9)
+            if tracks == sizes[0]:
+                table += _playlists(str(folder), tracks)
             if tracks == sizes[-1]:
                 table += [_scan(str(folder), files, tracks), *_hulls(str(folder), tracks)]
     return table
@@ -101,6 +108,20 @@ def _hulls(folder: str, tracks: int) -> list[Row]:
             _alone(f"hull of {members}, top {HULL_TOP} of {tracks:,}", times["hull"], note="")
         )
     return table
+
+
+def _playlists(folder: str, tracks: int) -> list[Row]:
+    arguments = {"folder": folder, "members": 30}
+    names = ("fill", "between")
+    times = measure({name: Candidate(f"{__name__}:{name}", arguments) for name in names}, rounds=1)
+    return [
+        _alone(
+            f"{name}, {PLAYLIST} of {tracks:,}, playlists of 30",
+            times[name],
+            note=f"opening: {times[name].setup:.2f} s",
+        )
+        for name in names
+    ]
 
 
 def _alone(name: str, ours: Measurement, *, note: str) -> Row:
@@ -271,3 +292,35 @@ def hull(folder: str, members: int) -> Callable[[], Tensor]:
     near = np.argsort(((x - x[0]) ** 2).sum(axis=1))[: 20 * members]
     playlist = x[rng.choice(near, members, replace=False)]
     return lambda: torch.from_numpy(nearest(Hull(playlist), x, HULL_TOP).distances.values)
+
+
+def fill(folder: str, members: int) -> Callable[[], Tensor]:
+    from myna_rpe.library.playlists.fill import Fill
+
+    return _making(folder, members, Fill(playlist="one", count=PLAYLIST))
+
+
+def between(folder: str, members: int) -> Callable[[], Tensor]:
+    from myna_rpe.library.playlists.between import Between
+
+    return _making(folder, members, Between(start="one", end="other", count=PLAYLIST))
+
+
+def _making(folder: str, members: int, strategy: "Strategy") -> Callable[[], Tensor]:
+    from myna_rpe.library.catalogue import Catalogue
+    from myna_rpe.library.playlists import Constraints, Workshop
+
+    catalogue = Catalogue(Path(folder) / "library")
+    workshop = Workshop(catalogue)
+    points, rng = workshop.pool.points, np.random.default_rng(0)
+    for name, row in (("one", len(points) // 3), ("other", len(points) // 2)):
+        near = np.argsort(((points - points[row]) ** 2).sum(axis=1))[: 20 * members]
+        chosen = workshop.pool.numbers[rng.choice(near, members, replace=False)]
+        catalogue.save_playlist(name, chosen.tolist(), {})
+    constraints = Constraints(artist_window=2)
+
+    def run() -> Tensor:
+        made = workshop.generate(strategy, constraints)
+        return torch.tensor([float(track.id) for track in made.tracks])
+
+    return run

@@ -256,9 +256,9 @@ def test_scales_are_worked_out_once_and_new_tracks_are_added(distinct, rng, monk
     worked_out = []
     real = scales._scales_of
 
-    def counted(index, keys, sample, positions, k):
+    def counted(index, keys, sample, positions, k, progress):
         worked_out.append(len(positions))
-        return real(index, keys, sample, positions, k)
+        return real(index, keys, sample, positions, k, progress)
 
     monkeypatch.setattr(scales, "_scales_of", counted)
     again = library_scales(Index(catalogue))
@@ -272,6 +272,17 @@ def test_scales_are_worked_out_once_and_new_tracks_are_added(distinct, rng, monk
     assert worked_out == [0, 3, N + 23]
     (catalogue.folder / SCALES_FILE).write_bytes(b"damaged")
     assert len(library_scales(Index(catalogue)).cosines) == N + 23
+
+
+def test_what_takes_several_blocks_tells_how_far_it_is(distinct, monkeypatch):
+    catalogue, _ = distinct
+    told = []
+    library_scales(Index(catalogue), progress=lambda *step: told.append(step))
+    assert told == []
+    (catalogue.folder / SCALES_FILE).unlink()
+    monkeypatch.setattr(scales, "NUMBERS_AT_ONCE", 25 * N)
+    LocalScaling(Index(catalogue), CSLS(), progress=lambda *step: told.append(step))
+    assert told == [(25, N), (50, N), (N, N)]
 
 
 def test_a_large_library_is_scaled_by_a_sample(distinct):

@@ -12,7 +12,7 @@ from ..errors import ConfigError, EmbeddingError, LibraryError
 from .compute import set_up_torch
 from .filter_options import filtered
 from .options import Library, opened_library
-from .output import print_json, say
+from .output import print_json, progress_bar, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..embedding_table import EmbeddingTable, Header
     from ..library.catalogue import Catalogue
     from ..library.filters import Filters
+    from ..library.index import Index
+    from ..library.scales import LocalScaling
     from ..library.search import Hit
 
 
@@ -135,7 +137,6 @@ def _similar_in_library(
 
     from ..library.filters import matching
     from ..library.index import Index
-    from ..library.scales import SCALINGS, LocalScaling
     from ..library.search import COMBINATIONS, FoldCopies, ShowAll, find_similar
 
     # Cheap questions first: a wrong name must not wait for a model.
@@ -151,9 +152,21 @@ def _similar_in_library(
         k,
         known=[number for number, _ in asked if number is not None],
         among=among,
-        scaling=None if scale is Scale.none else LocalScaling(index, SCALINGS[scale.value]),
+        scaling=None if scale is Scale.none else _scaling(index, scale),
         folding=ShowAll() if show_all else FoldCopies(),
     )
+
+
+def _scaling(index: "Index", scale: Scale) -> "LocalScaling":
+    from ..library.scales import SCALINGS, LocalScaling
+
+    with progress_bar() as bar:
+        task = bar.add_task("scales, once", total=None, note="")
+        return LocalScaling(
+            index,
+            SCALINGS[scale.value],
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
 
 
 def _asked(

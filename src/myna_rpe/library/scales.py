@@ -8,7 +8,7 @@ the tenth nearest of those.
 Source: the formulas are those of `geometry.hubs`, on directions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -27,6 +27,10 @@ _NEIGHBOURS = 10
 _SEED = 0
 # Scales are worked out anew when so much of the library has changed.
 _CHANGED = 0.1
+
+
+Progress = Callable[[int, int], None]
+"""Called with how many tracks have their scale, and of how many."""
 
 
 @runtime_checkable
@@ -94,12 +98,15 @@ class LocalScaling:
     Args:
         index: of the library.
         scaling: which.
+        progress: called while scales are worked out, where that is long.
     """
 
-    def __init__(self, index: Index, scaling: Scaling) -> None:
+    def __init__(
+        self, index: Index, scaling: Scaling, *, progress: Progress = lambda done, total: None
+    ) -> None:
         self._index = index
         self._scaling = scaling
-        self._scales = library_scales(index)
+        self._scales = library_scales(index, progress=progress)
         self._theirs = scaling.scales(self._scales.cosines)
 
     def judge(self, question: Directions, exclude: Sequence[int] = ()) -> Judge:
@@ -140,7 +147,12 @@ class LibraryScales:
         return _nearest_cosines(question, index.directions(reference), own, self.cosines.shape[1])
 
 
-def library_scales(index: Index, *, reference: int = REFERENCE) -> LibraryScales:
+def library_scales(
+    index: Index,
+    *,
+    reference: int = REFERENCE,
+    progress: Progress = lambda done, total: None,
+) -> LibraryScales:
     """Return the scales of a library: kept ones, and new ones for what has come since.
 
     They are worked out anew once a tenth of the library has changed. What cannot be kept, because
@@ -149,6 +161,7 @@ def library_scales(index: Index, *, reference: int = REFERENCE) -> LibraryScales
     Args:
         index: of the library.
         reference: among how many sounds neighbours are looked for.
+        progress: called while there is much to work out.
     """
     catalogue = index.catalogue
     keys = sound_keys(catalogue, index.numbers)
@@ -168,7 +181,7 @@ def library_scales(index: Index, *, reference: int = REFERENCE) -> LibraryScales
             new = np.flatnonzero(places < 0)
             sample = np.unique(sample[sample >= 0])
             cosines = kept["cosines"][places]
-            cosines[new] = _scales_of(index, keys, sample, new, cosines.shape[1])
+            cosines[new] = _scales_of(index, keys, sample, new, cosines.shape[1], progress)
             return LibraryScales(keys, cosines, sample)
     _, first = np.unique(keys, return_index=True)
     sample = np.sort(first)
@@ -176,7 +189,7 @@ def library_scales(index: Index, *, reference: int = REFERENCE) -> LibraryScales
         drawn = np.random.default_rng(_SEED).choice(len(sample), reference, replace=False)
         sample = sample[np.sort(drawn)]
     k = max(0, min(_NEIGHBOURS, len(sample) - 1))
-    cosines = _scales_of(index, keys, sample, np.arange(len(index)), k)
+    cosines = _scales_of(index, keys, sample, np.arange(len(index)), k, progress)
     scales = LibraryScales(keys, cosines, sample)
     if not catalogue.read_only:
         unique, at = np.unique(keys, return_index=True)
@@ -197,6 +210,7 @@ def _scales_of(
     sample: Int64[np.ndarray, " reference"],
     positions: Int64[np.ndarray, " some"],
     k: int,
+    progress: Progress,
 ) -> Float32[np.ndarray, "some k"]:
     """Return the cosines of some tracks with their k nearest sounds of a sample."""
     directions, own = index.directions(sample), places_of(keys[positions], keys[sample])
@@ -205,6 +219,8 @@ def _scales_of(
         cosines[block] = _nearest_cosines(
             index.directions(positions[block]), directions, own[block], k
         )
+        if len(positions) > block.stop - block.start:  # one block is over at once
+            progress(block.stop, len(positions))
     return cosines
 
 
