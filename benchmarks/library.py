@@ -316,7 +316,7 @@ def _making(folder: str, members: int, strategy: "Strategy") -> Callable[[], Ten
     for name, row in (("one", len(points) // 3), ("other", len(points) // 2)):
         near = np.argsort(((points - points[row]) ** 2).sum(axis=1))[: 20 * members]
         chosen = workshop.pool.numbers[rng.choice(near, members, replace=False)]
-        catalogue.save_playlist(name, chosen.tolist(), {})
+        catalogue.playlists.save(name, chosen.tolist(), {})
     constraints = Constraints(artist_window=2)
 
     def run() -> Tensor:

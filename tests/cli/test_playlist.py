@@ -30,7 +30,7 @@ def a_shorter_search(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def library() -> Iterator[Catalogue]:
     with made_library(library_folder(), COUNT, TAGS) as catalogue:
-        catalogue.save_playlist("mine", list(range(1, 49, 4)), {})
+        catalogue.playlists.save("mine", list(range(1, 49, 4)), {})
         yield catalogue
 
 
@@ -40,7 +40,7 @@ def numbers(ended: Ended) -> list[int]:
 
 
 def test_check_says_who_is_odd_and_draws_it(myna: Myna, library: Catalogue, tmp_path: Path) -> None:
-    library.save_playlist("odd", [*range(1, 33, 4), 2], {})
+    library.playlists.save("odd", [*range(1, 33, 4), 2], {})
     plot = tmp_path / "check.png"
     ended = myna("playlist", "check", "odd", "--plot", plot, "--json")
     facts = json.loads(ended.out)
@@ -72,7 +72,7 @@ def test_every_generating_command_takes_seed_name_export_and_json(
     options = ("--seed", 4, "--name", "new", "--export", file, "--json")
     found = numbers(myna("playlist", *command, *options))
     assert found == numbers(myna("playlist", *command, "--seed", 4, "--json"))
-    members = library.playlist("new").members
+    members = library.playlists.get("new").members
     assert [member.track.id for member in members if member.track] == found
     assert len(read_playlist(file).entries) == len(found)
     again = myna("playlist", "regenerate", "new", "--json")
@@ -151,7 +151,7 @@ def test_import_finds_tracks_and_its_counts_add_up(
     counts = ("path", "recording", "name and duration", "artist and title")
     assert [facts[how] for how in counts] == [1, 0, 1, 1]
     assert (facts["unmatched"], facts["no file"]) == (1, 1)
-    members = library.playlist("from elsewhere").members
+    members = library.playlists.get("from elsewhere").members
     assert [member.track and member.track.id for member in members] == [4, 5, None, 7]
     shown = myna("playlist", "fill", file, "--json")
     assert shown.code == 0
@@ -163,7 +163,7 @@ def test_export_and_import_are_inverse(myna: Myna, library: Catalogue, tmp_path:
         file = tmp_path / name
         assert "12 tracks = 12 written + 0 left out" in myna("playlist", "export", "mine", file).err
         myna("playlist", "import", file, "--name", name)
-        assert library.playlist(name).members == library.playlist("mine").members
+        assert library.playlists.get(name).members == library.playlists.get("mine").members
     ended = myna("playlist", "export", "mine", tmp_path / "a.m3u8", "--map", "/music=M:\\")
     assert ended.code == 0
     assert "M:\\0000.flac" in (tmp_path / "a.m3u8").read_text()
@@ -179,7 +179,7 @@ def test_groups_are_stored_and_written_one_by_one(
     options = ("-k", 4, "--name", "part", "--export", tmp_path / "part.m3u8", "--json")
     groups = json.loads(myna("playlist", "cluster", *options).out)
     assert sum(len(group["tracks"]) for group in groups) == COUNT
-    stored = [name for name in library.playlists() if name.startswith("part: ")]
+    stored = [name for name in library.playlists.names() if name.startswith("part: ")]
     assert len(stored) == len(groups) == len(list(tmp_path.glob("part-*.m3u8")))
     again = numbers(myna("playlist", "regenerate", stored[0], "--json"))
     same = next(group for group in groups if group["name"] == stored[0])
@@ -202,10 +202,10 @@ def test_unknown_names_are_one_sentence_with_suggestions(myna: Myna, tmp_path: P
 
 
 def test_empty_and_tiny_playlists(myna: Myna, library: Catalogue) -> None:
-    library.save_playlist("empty", [], {})
-    library.save_playlist("one", [1], {})
-    library.save_playlist("two", [1, 5], {})
-    library.save_playlist("lost", [Path("/gone.flac")], {})
+    library.playlists.save("empty", [], {})
+    library.playlists.save("one", [1], {})
+    library.playlists.save("two", [1, 5], {})
+    library.playlists.save("lost", [Path("/gone.flac")], {})
     for command in ("check", "grow", "fill", "edge", "order"):
         assert_one_sentence(myna("playlist", command, "empty"), "playlist='empty' is empty")
         ended = myna("playlist", command, "lost")
@@ -255,7 +255,7 @@ def test_a_playlist_file_of_the_same_tracks_is_the_same_playlist(
     myna: Myna, library: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    members = library.playlist("mine").members
+    members = library.playlists.get("mine").members
     tracks = [member.track for member in members if member.track]
     write_playlist(NamedPlaylist("x", tracks), Path("x.xspf"))
     ours = numbers(myna("playlist", "fill", "x.xspf", "-n", 3, "--json", "--name", "y"))

@@ -44,7 +44,7 @@ def filled(tmp_path, music):
     """Return the folder of a library with five tracks and a playlist."""
     with library(tmp_path) as catalogue:
         scanned(catalogue, tmp_path / "music")
-        catalogue.save_playlist("mine", [3, 1, 2], {"command": "grow", "seed": 1})
+        catalogue.playlists.save("mine", [3, 1, 2], {"command": "grow", "seed": 1})
     return tmp_path / "library"
 
 
@@ -211,40 +211,40 @@ def test_statistics_count_what_is_present(filled):
 
 
 def labels(catalogue, name):
-    return [member.path.name for member in catalogue.playlist(name).members]
+    return [member.path.name for member in catalogue.playlists.get(name).members]
 
 
 def test_playlists_are_stored_replaced_renamed_and_deleted(filled):
     with Catalogue(filled) as catalogue:
-        first = catalogue.playlist("mine")
+        first = catalogue.playlists.get("mine")
         assert [member.track.id for member in first.members] == [3, 1, 2]
         assert first.made == {"command": "grow", "seed": 1}
-        catalogue.save_playlist("mine", [5, 5], {"command": "fill"})
-        again = catalogue.playlist("mine")
+        catalogue.playlists.save("mine", [5, 5], {"command": "fill"})
+        again = catalogue.playlists.get("mine")
         assert [member.track.id for member in again.members] == [5, 5]
         assert again.created == first.created
         assert again.updated >= first.updated
-        catalogue.save_playlist("empty", [], {})
-        assert catalogue.playlist("empty").members == ()
-        catalogue.rename_playlist("mine", "ours")
-        assert catalogue.playlists() == ["empty", "ours"]
+        catalogue.playlists.save("empty", [], {})
+        assert catalogue.playlists.get("empty").members == ()
+        catalogue.playlists.rename("mine", "ours")
+        assert catalogue.playlists.names() == ["empty", "ours"]
         with pytest.raises(LibraryError, match="'empty' exists already"):
-            catalogue.rename_playlist("ours", "empty")
-        catalogue.delete_playlist("ours")
-        assert catalogue.playlists() == ["empty"]
+            catalogue.playlists.rename("ours", "empty")
+        catalogue.playlists.delete("ours")
+        assert catalogue.playlists.names() == ["empty"]
         assert catalogue.database.one("SELECT count(*) FROM playlist_tracks") == (0,)
         with pytest.raises(LibraryError, match=r"playlist='ours' is not in .*there are: empty"):
-            catalogue.playlist("ours")
+            catalogue.playlists.get("ours")
         with pytest.raises(LibraryError, match="is empty"):
-            catalogue.save_playlist(" ", [], {})
+            catalogue.playlists.save(" ", [], {})
 
 
 def test_a_moved_file_stays_in_a_playlist(filled, tmp_path):
     with Catalogue(filled) as catalogue:
-        before = [member.track.id for member in catalogue.playlist("mine").members]
+        before = [member.track.id for member in catalogue.playlists.get("mine").members]
         (tmp_path / "music" / "album-0").rename(tmp_path / "music" / "renamed")
         scanned(catalogue, tmp_path / "music")
-        members = catalogue.playlist("mine").members
+        members = catalogue.playlists.get("mine").members
         assert [member.track.id for member in members] == before
         assert all(member.track.path.exists() for member in members)
 
@@ -256,26 +256,26 @@ def test_a_copy_takes_the_place_of_a_file_that_is_gone(filled, tmp_path, music):
         scanned(catalogue, tmp_path / "music")
         first.unlink()
         scanned(catalogue, tmp_path / "music")
-        assert catalogue.playlist("mine").members[1].track.path.name == "copy.wav"
+        assert catalogue.playlists.get("mine").members[1].track.path.name == "copy.wav"
 
 
 def test_a_playlist_may_name_files_that_the_library_does_not_know(filled, tmp_path):
     unknown = tmp_path / "elsewhere" / "x.wav"
     with Catalogue(filled) as catalogue:
         known = catalogue.track(2).path
-        catalogue.save_playlist("mixed", [unknown, known], {})
-        first, second = catalogue.playlist("mixed").members
+        catalogue.playlists.save("mixed", [unknown, known], {})
+        first, second = catalogue.playlists.get("mixed").members
         assert (first.path, first.track) == (unknown, None)
         assert second.track.id == 2
         with pytest.raises(LibraryError, match="track=99"):
-            catalogue.save_playlist("mixed", [99], {})
-        assert len(catalogue.playlist("mixed").members) == 2
+            catalogue.playlists.save("mixed", [99], {})
+        assert len(catalogue.playlists.get("mixed").members) == 2
 
 
 def test_ten_thousand_places_are_stored_and_read(filled):
     with Catalogue(filled) as catalogue:
-        catalogue.save_playlist("long", [1 + n % 5 for n in range(10_000)], {})
-        members = catalogue.playlist("long").members
+        catalogue.playlists.save("long", [1 + n % 5 for n in range(10_000)], {})
+        members = catalogue.playlists.get("long").members
     assert [member.track.id for member in members] == [1 + n % 5 for n in range(10_000)]
 
 
@@ -305,9 +305,9 @@ def test_a_read_only_library_is_read_and_says_so_when_written_to(filled):
             assert catalogue.read_only
             assert len(list(catalogue.tracks())) == 5
             assert len(catalogue.vectors()[1]) == 5
-            assert catalogue.playlist("mine").members
+            assert catalogue.playlists.get("mine").members
             for write in (
-                lambda: catalogue.save_playlist("new", [1], {}),
+                lambda: catalogue.playlists.save("new", [1], {}),
                 lambda: scanned(catalogue, Path(name)),
                 lambda: rebuild(folder),
             ):
@@ -375,13 +375,13 @@ def test_what_can_be_read_of_a_damaged_database_is_kept(tmp_path, share):
                     "INSERT INTO failures VALUES (?, ?, 1, 1, 1.0)", (b"/x/%d" % n, "reason " * 20)
                 )
         for n in range(50):
-            catalogue.save_playlist(f"playlist {n}", [1, 2, 3], {"seed": n})
+            catalogue.playlists.save(f"playlist {n}", [1, 2, 3], {"seed": n})
     folder = tmp_path / "library"
     damage(folder / CATALOGUE_FILE, share)
     assert verify(folder).problems
     assert rebuild(folder).problems == ()
     with Catalogue(folder) as catalogue:
-        assert len(catalogue.playlists()) + len(catalogue.failures()) > 0
+        assert len(catalogue.playlists.names()) + len(catalogue.failures()) > 0
     assert_scan_finds_all_without_analysis(folder, tmp_path, music)
 
 

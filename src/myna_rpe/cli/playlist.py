@@ -96,7 +96,7 @@ def check(
 def list_playlists(library: Library = None, as_json: Json = False) -> None:
     """List the stored playlists: tracks, when they changed, how they were made."""
     with opened_library(library) as catalogue:
-        found = [catalogue.playlist(name) for name in catalogue.playlists()]
+        found = [catalogue.playlists.get(name) for name in catalogue.playlists.names()]
     facts: list[dict[str, Any]] = [
         {
             "name": each.name,
@@ -158,7 +158,7 @@ def rename(
         _stored(catalogue, name)
         if not new.strip():
             raise LibraryError(f"playlist name={new!r} is empty; give it a name.")
-        catalogue.rename_playlist(name, new)
+        catalogue.playlists.rename(name, new)
     say(f"{name!r} is now {new!r}")
 
 
@@ -167,7 +167,7 @@ def delete(name: Name, library: Library = None) -> None:
     """Forget a stored playlist; its music stays."""
     with opened_library(library) as catalogue:
         _stored(catalogue, name)
-        catalogue.delete_playlist(name)
+        catalogue.playlists.delete(name)
     say(f"deleted {name!r}")
 
 
@@ -210,7 +210,7 @@ def import_file(
                 kept.append(match.entry.path)
         stored = printable(name or matched.name)
         made = {"strategy": "import", "file": path_to_text(file.absolute())}
-        catalogue.save_playlist(stored, kept, made)
+        catalogue.playlists.save(stored, kept, made)
     _tell_missing(matched.missing)
     counts = " + ".join(f"{count} {how}" for how, count in matched.counts.items())
     say(f"{len(matched.matches)} entries = {counts} -> {stored!r}")
@@ -433,7 +433,7 @@ def _make(strategy: "Strategy", options: Options, *, source: str | None = None) 
 
 
 def _keep(catalogue: "Catalogue", generated: "Generated", name: str) -> None:
-    catalogue.save_playlist(name, [track.id for track in generated.tracks], generated.made)
+    catalogue.playlists.save(name, [track.id for track in generated.tracks], generated.made)
 
 
 def _export(
@@ -549,11 +549,11 @@ def _stored(catalogue: "Catalogue", name: str) -> Any:
     """Return a stored playlist; names like it are suggested where there is none."""
     from ..errors import unknown_name
 
-    names = catalogue.playlists()
+    names = catalogue.playlists.names()
     if name not in names:
         stored = unknown_name("playlist", name, names[:_SHOWN]) if names else ""
         raise LibraryError(stored or f"playlist={name!r} is unknown: none is stored; make one.")
-    return catalogue.playlist(name)
+    return catalogue.playlists.get(name)
 
 
 def _verdict(result: "Check", workshop: "Workshop") -> str:

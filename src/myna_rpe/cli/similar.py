@@ -173,7 +173,7 @@ def _asked(
     catalogue: "Catalogue", name: Path, model: str | None
 ) -> "tuple[int | None, npt.NDArray[np.float32]]":
     """Return number and embedding of a track that is asked about; no number: a file outside."""
-    from ..library.catalogue import absolute
+    from ..library.tracks import absolute
 
     track = catalogue.by_path(name)
     text = str(name)

@@ -10,10 +10,9 @@ A track whose file is gone is ``missing``: it stays, with its playlists, and no 
 import json
 import os
 import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,14 +25,12 @@ from ..embedding_table import Header, path_from_text
 from ..errors import EmbeddingError, LibraryError
 from ..storage import AlreadyLockedError, acquire_lock, write_json
 from .database import CATALOGUE_FILE, Database, can_write, create_database, damaged
-from .tracks import Track
+from .stored import StoredPlaylists
+from .tracks import TRACK_COLUMNS, Track, absolute, track_of
 from .vectors import IDENTITIES_FILE, Vectors
 
 SPACE_FILE = "vectors.json"
 LOCK_FILE = "lock"
-
-_MEMBER = "SELECT s.id FROM tracks AS s WHERE s.state = 'present' AND"
-TRACK_COLUMNS = ", ".join(f"t.{field.name}" for field in fields(Track))
 
 
 def library_folder() -> Path:
@@ -75,32 +72,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One place in a playlist; `track` is None where the library does not know the file."""
-
-    path: Path
-    track: Track | None
-
-
-@dataclass(frozen=True)
-class Playlist:
-    """A stored playlist.
-
-    Attributes:
-        name: unique in the library.
-        made: how it was made, for making it again.
-        created: in seconds since 1970; `updated` likewise.
-        members: in order.
-    """
-
-    name: str
-    made: dict[str, Any]
-    created: float
-    updated: float
-    members: tuple[Member, ...]
-
-
-@dataclass(frozen=True)
 class Counts:
     """How many of what a library holds.
 
@@ -134,6 +105,7 @@ class Catalogue:
         database: the connection.
         header: the space of its embeddings and what made them.
         vector_file: the rows on the disk.
+        playlists: that are stored in it.
 
     Raises:
         LibraryError: there is no library, or it is damaged, incomplete, of another space than its
@@ -153,6 +125,7 @@ class Catalogue:
             self.header = self._header()
             self.vector_file = Vectors(folder, self.header.dim)
             self._check_vectors()
+            self.playlists = StoredPlaylists(self.database, folder)
         except BaseException:
             self.database.close()
             raise
@@ -369,118 +342,6 @@ class Catalogue:
             seconds=seconds,
         )
 
-    # --- playlists -------------------------------------------------------------------------------
-
-    def playlists(self) -> list[str]:
-        """Return the names of the stored playlists, in order."""
-        return [name for (name,) in self.database.query("SELECT name FROM playlists ORDER BY name")]
-
-    def playlist(self, name: str) -> Playlist:
-        """Return a stored playlist; a moved or retagged file is still in it.
-
-        Raises:
-            LibraryError: there is none of that name.
-        """
-        number, made, created, updated = self._playlist_row(name)
-        rows = self.database.query(
-            f"""
-            SELECT m.path, {TRACK_COLUMNS}
-            FROM (
-                SELECT position, path, coalesce(
-                    ({_MEMBER} s.identity = p.identity AND s.path = p.path),
-                    ({_MEMBER} s.identity = p.identity ORDER BY s.id LIMIT 1),
-                    ({_MEMBER} s.path = p.path),
-                    (SELECT s.id FROM tracks AS s WHERE s.identity = p.identity LIMIT 1),
-                    (SELECT s.id FROM tracks AS s WHERE s.path = p.path)
-                ) AS track
-                FROM playlist_tracks AS p WHERE playlist = ?
-            ) AS m LEFT JOIN tracks AS t ON t.id = m.track ORDER BY m.position
-            """,
-            (number,),
-        )
-        members = tuple(
-            Member(Path(os.fsdecode(path)), None if columns[0] is None else track_of(columns))
-            for path, *columns in rows
-        )
-        return Playlist(name, json.loads(made), created, updated, members)
-
-    def save_playlist(
-        self, name: str, tracks: Sequence[int | Path], made: Mapping[str, Any]
-    ) -> None:
-        """Store a playlist, in place of one of that name.
-
-        Args:
-            name: not empty.
-            tracks: numbers of tracks, or paths of files that the library need not know.
-            made: how it was made, for making it again; anything that JSON can say.
-
-        Raises:
-            LibraryError: a name without a letter, or a number that is no track's.
-        """
-        if not name.strip():
-            raise LibraryError(f"playlist name={name!r} is empty; give it a name.")
-        members = [self._member(track) for track in tracks]
-        now = time.time()
-        with self.database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO playlists (name, made, created, updated) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET made = excluded.made, updated = excluded.updated",
-                (name, json.dumps(dict(made)), now, now),
-            )
-            (number,) = connection.execute(
-                "SELECT id FROM playlists WHERE name = ?", (name,)
-            ).fetchone()
-            connection.execute("DELETE FROM playlist_tracks WHERE playlist = ?", (number,))
-            connection.executemany(
-                "INSERT INTO playlist_tracks VALUES (?, ?, ?, ?)",
-                ((number, position, *member) for position, member in enumerate(members)),
-            )
-
-    def rename_playlist(self, name: str, new: str) -> None:
-        """Give a playlist another name.
-
-        Raises:
-            LibraryError: there is none of that name, or already one of the new name.
-        """
-        number, *_ = self._playlist_row(name)
-        if new != name and new in self.playlists():
-            raise LibraryError(f"playlist={new!r} exists already; choose another name.")
-        with self.database.transaction() as connection:
-            connection.execute("UPDATE playlists SET name = ? WHERE id = ?", (new, number))
-
-    def delete_playlist(self, name: str) -> None:
-        """Forget a playlist.
-
-        Raises:
-            LibraryError: there is none of that name.
-        """
-        number, *_ = self._playlist_row(name)
-        with self.database.transaction() as connection:
-            connection.execute("DELETE FROM playlists WHERE id = ?", (number,))
-
-    def _playlist_row(self, name: str) -> Any:
-        row = self.database.one(
-            "SELECT id, made, created, updated FROM playlists WHERE name = ?", (name,)
-        )
-        if row is None:
-            raise LibraryError(
-                f"playlist={name!r} is not in library {str(self.folder)!r}; there are: "
-                f"{', '.join(self.playlists()) or 'none'}."
-            )
-        return row
-
-    def _member(self, track: int | Path) -> tuple[bytes | None, bytes]:
-        """Return the identity and path of a track."""
-        if isinstance(track, Path):
-            path = absolute(track)
-            row = self.database.one("SELECT identity FROM tracks WHERE path = ?", (path,))
-            return (None if row is None else row[0]), path
-        row = self.database.one("SELECT identity, path FROM tracks WHERE id = ?", (track,))
-        if row is None:
-            raise LibraryError(f"track={track} is not in the library; it cannot be in a playlist.")
-        identity, path = row
-        return identity, path
-
     # --- what holds it together ------------------------------------------------------------------
 
     def _header(self) -> Header:
@@ -570,26 +431,6 @@ def header_of_json(folder: Path, data: Any) -> Header:
             f"library={str(folder)!r} says of its vectors what cannot be understood ({error}); "
             "was it made by a newer version?"
         ) from error
-
-
-def track_of(columns: Sequence[Any]) -> Track:
-    """Return the track of a row of `TRACK_COLUMNS`."""
-    number, path, title, artist, album, album_artist, genres, *rest = columns
-    return Track(
-        number,
-        Path(os.fsdecode(path)),
-        title,
-        artist,
-        album,
-        album_artist,
-        tuple(json.loads(genres)),
-        *rest,
-    )
-
-
-def absolute(path: Path) -> bytes:
-    """Return the path as the catalogue keeps it: absolute, links not resolved, as on the disk."""
-    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - resolves no links
 
 
 def _has_vectors(folder: Path) -> bool:

@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from ..errors import LibraryError
-from .catalogue import Catalogue, absolute
+from .catalogue import Catalogue
 from .comparison import below
 from .ranges import Range
+from .tracks import absolute
 
 _PRESENT = "t.state = 'present' AND t.vector IS NOT NULL"
 _SOURCES = {

@@ -29,10 +29,11 @@ from jaxtyping import Float32
 
 from ..embedding_table import path_from_text
 from ..errors import AudioError, ConfigError, LibraryError
-from .catalogue import Catalogue, Failure, absolute
+from .catalogue import Catalogue, Failure
 from .comparison import Again, Comparison, Seen, Untouched, below, is_below, shown
 from .identity import AudioIdentity, audio_identity
 from .tags import Tags, read_tags
+from .tracks import absolute
 
 # A batch is kept after this many files or seconds, whichever comes first: what a kill may cost.
 _BATCH_FILES = 32

@@ -1,7 +1,11 @@
 """A track of the library: one file, what its tags say, and the number that stays its own."""
 
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,27 @@ class Track:
         """The name to show: ``artist - title``; the file's name where it has no title."""
         title = self.title or self.path.stem
         return f"{self.artist} - {title}" if self.artist and self.title else title
+
+
+TRACK_COLUMNS = ", ".join(f"t.{field.name}" for field in fields(Track))
+"""The columns of ``tracks AS t`` that `track_of` reads."""
+
+
+def track_of(columns: Sequence[Any]) -> Track:
+    """Return the track of a row of `TRACK_COLUMNS`."""
+    number, path, title, artist, album, album_artist, genres, *rest = columns
+    return Track(
+        number,
+        Path(os.fsdecode(path)),
+        title,
+        artist,
+        album,
+        album_artist,
+        tuple(json.loads(genres)),
+        *rest,
+    )
+
+
+def absolute(path: Path) -> bytes:
+    """Return the path as the catalogue keeps it: absolute, links not resolved, as on the disk."""
+    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - resolves no links

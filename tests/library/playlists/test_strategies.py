@@ -53,8 +53,8 @@ def a_shorter_search(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
     with made_library(tmp_path / "library", COUNT, TAGS) as library:
-        library.save_playlist("mine", list(range(1, 49, 4)), {})
-        library.save_playlist("other", list(range(2, 30, 4)), {})
+        library.playlists.save("mine", list(range(1, 49, 4)), {})
+        library.playlists.save("other", list(range(2, 30, 4)), {})
         yield library
 
 
@@ -95,8 +95,8 @@ def test_a_stored_playlist_is_made_again_from_what_it_says(
     catalogue: Catalogue, workshop: Workshop, strategy: Strategy
 ) -> None:
     made = workshop.generate(strategy, Constraints(fresh_days=7.0), seed=5, name="new")
-    catalogue.save_playlist("new", [track.id for track in made.tracks], made.made)
-    again = workshop.again(catalogue.playlist("new"))
+    catalogue.playlists.save("new", [track.id for track in made.tracks], made.made)
+    again = workshop.again(catalogue.playlists.get("new"))
     assert [track.id for track in again.tracks] == [track.id for track in made.tracks]
     assert again.made == made.made
 
@@ -119,7 +119,7 @@ def test_grow_can_begin_with_the_members(workshop: Workshop) -> None:
 
 
 def test_few_members_cannot_tell_near_and_say_so(workshop: Workshop) -> None:
-    workshop.catalogue.save_playlist("few", [1, 5, 9, 13], {})
+    workshop.catalogue.playlists.save("few", [1, 5, 9, 13], {})
     with pytest.raises(LibraryError, match="until=near cannot be told by 4 members"):
         workshop.generate(Grow(playlist="few", until="near"), Constraints())
 
@@ -148,10 +148,10 @@ def test_nothing_of_a_playlist_generated_lately_comes(
 ) -> None:
     first = workshop.generate(Radio(track="1", count=10), Constraints())
     numbers = {track.id for track in first.tracks}
-    catalogue.save_playlist("monday", list(numbers), first.made)
+    catalogue.playlists.save("monday", list(numbers), first.made)
     second = workshop.generate(Radio(track="1", count=10), Constraints(fresh_days=7.0))
     assert numbers & {track.id for track in second.tracks} == {1}  # where the radio starts
-    catalogue.save_playlist("monday", list(numbers), {})  # now by hand
+    catalogue.playlists.save("monday", list(numbers), {})  # now by hand
     third = workshop.generate(Radio(track="1", count=10), Constraints(fresh_days=7.0))
     assert [track.id for track in third.tracks] == [track.id for track in first.tracks]
 

@@ -15,8 +15,9 @@ from jaxtyping import Bool
 
 from ...embedding_table import path_to_text
 from ...errors import LibraryError
-from ..catalogue import Catalogue, Playlist
+from ..catalogue import Catalogue
 from ..space import DIMS
+from ..stored import Playlist
 from ..tracks import Track
 from .between import Between
 from .cluster import ClusterPart
@@ -262,8 +263,8 @@ def how_made(playlist: Playlist) -> tuple[Strategy, Constraints, int]:
 def generated_since(catalogue: Catalogue, since: float, ignored: str | None) -> tuple[int, ...]:
     """Return the tracks of all playlists that were generated since then, in seconds since 1970."""
     numbers: dict[int, None] = {}
-    for name in catalogue.playlists():
-        playlist = catalogue.playlist(name)
+    for name in catalogue.playlists.names():
+        playlist = catalogue.playlists.get(name)
         generated = playlist.made.get("strategy") in STRATEGIES
         if generated and name != ignored and playlist.updated >= since:
             numbers |= {m.track.id: None for m in playlist.members if m.track is not None}

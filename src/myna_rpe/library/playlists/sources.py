@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ...embedding_table import path_from_text, path_to_text
 from ...errors import LibraryError, unknown_name
-from ..catalogue import Catalogue, Member
+from ..catalogue import Catalogue
 from ..formats import FORMATS, read_playlist
+from ..stored import Member
 from .importing import Matcher
 
 # So many names are suggested.
@@ -44,7 +45,7 @@ def canonical(catalogue: Catalogue, text: str) -> str:
     Raises:
         LibraryError: it means none.
     """
-    if text in catalogue.playlists():
+    if text in catalogue.playlists.names():
         return text
     path = path_from_text(text)
     if is_playlist_file(str(path)):
@@ -58,8 +59,8 @@ def find(catalogue: Catalogue, text: str) -> Source:
     Raises:
         LibraryError: there is none; names that are similar are suggested.
     """
-    if text in catalogue.playlists():
-        return _of_members(text, catalogue.playlist(text).members)
+    if text in catalogue.playlists.names():
+        return _of_members(text, catalogue.playlists.get(text).members)
     path = path_from_text(text)
     if is_playlist_file(str(path)):
         return _of_file(catalogue, path)
@@ -79,7 +80,7 @@ def find_playlist(catalogue: Catalogue, text: str) -> Source:
     Raises:
         LibraryError: there is none of that name.
     """
-    if text in catalogue.playlists() or is_playlist_file(str(path_from_text(text))):
+    if text in catalogue.playlists.names() or is_playlist_file(str(path_from_text(text))):
         return find(catalogue, text)
     raise _unknown("playlist", text, catalogue)
 
@@ -124,7 +125,7 @@ def _is_present(catalogue: Catalogue, number: int) -> bool:
 
 
 def _unknown(subject: str, text: str, catalogue: Catalogue) -> LibraryError:
-    names = catalogue.playlists()
+    names = catalogue.playlists.names()
     if not names:
         return LibraryError(
             f"{subject}={text!r} is unknown: it is no path or number of the library, and no "
