@@ -2,19 +2,24 @@
 
 import csv
 import json
+from dataclasses import astuple, replace
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from myna_rpe.ablation.grid import cells
 from myna_rpe.ablation.job import Result, TaskScore
 from myna_rpe.ablation.report import to_csv, to_markdown, write_report
 from myna_rpe.ablation.table import HELD_OUT, SECONDS, Done, Measure, gather
+from myna_rpe.evaluation.scores import Queries
+from myna_rpe.evaluation.statistics import bootstrap, of_values, paired_bootstrap
 
 from .support import FAILURE, all_done, done, grid_of, result
 
 WHOLE = Measure("package", None, "", "map")
+NAMES = [f"track {number}" for number in range(40)]
 
 
 def test_a_row_is_the_mean_and_deviation_of_its_seeds():
@@ -108,21 +113,51 @@ def test_lengths_have_tables_of_their_own_and_columns_are_of_the_greatest():
     assert "## By length" not in to_markdown(gather(all_done(grid_of()), []))
 
 
-def test_ways_of_reading_are_compared_seed_by_seed():
-    numbers = [(0.5, 0.4), (0.7, 0.4), (0.6, 0.6), (0.6, 0.6)]
-    listed = []
-    for cell, (one, other) in zip(cells(grid_of()), numbers, strict=True):
+def given(rng, mean, names=NAMES):
+    return Queries(names, {"map": mean + 0.1 * rng.normal(size=len(names))})
+
+
+def test_ways_of_reading_are_compared_on_the_same_tracks_by_means_over_seeds(rng):
+    grid = grid_of()
+    listed, kept = [], {}
+    windows = Measure("package", None, "windows of 4 s", "map")
+    for cell in cells(grid):
+        found = {WHOLE: given(rng, 0.5), windows: given(rng, 0.3)}
+        kept.setdefault(cell.values["positions"], []).append(found)
         scores = tuple(
-            TaskScore("package", None, reading, {"map": number}, 6, 0)
-            for reading, number in (("", one), ("windows of 4 s", other))
+            TaskScore("package", None, m.reading, {"map": float(e.values["map"].mean())}, 40, 0)
+            for m, e in found.items()
         )
-        listed.append(done(cell, Result(scores, {}, 1.0)))
-    page = to_markdown(gather(listed, []))
+        cell, ended = done(cell, Result(scores, {}, 1.0))
+        listed.append((cell, replace(ended, evidence=found)))
+    table = gather(listed, [])
+    for row in table.rows:
+        means = {
+            measure: np.mean([e[measure].values["map"] for e in kept[row.label]], axis=0)
+            for measure in (WHOLE, windows)
+        }
+        slow = bootstrap(of_values(means[WHOLE]), 40)
+        assert astuple(row.interval(WHOLE)) == pytest.approx(astuple(slow))
+        assert row.interval(WHOLE).value == pytest.approx(row.spread(WHOLE).mean)
+        expected = paired_bootstrap(of_values(means[WHOLE]), of_values(means[windows]), 40)
+        assert astuple(row.difference(WHOLE, windows)) == pytest.approx(astuple(expected))
+    page = to_markdown(table)
+    shown = table.rows[0].interval(WHOLE)
+    assert f"[{shown.low:.3f}, {shown.high:.3f}]" in page
+    assert f"| alibi-2d | {table.rows[0].difference(WHOLE, windows).value:+.3f} [" in page
     assert "## one pass, minus windows of 4 s" in page
-    found = page.split("minus windows of 4 s")[1]
-    # The seeds of a row are not neighbours: the seed changes slowest.
-    assert "| alibi-2d | +0.050 ± 0.071 |" in found
-    assert "| rope-2d | +0.150 ± 0.212 |" in found
+
+
+def test_seeds_that_answered_on_other_tracks_have_no_interval(rng):
+    listed = []
+    for number, cell in enumerate(cells(grid_of())):
+        names = NAMES[:-1] if number == 0 else NAMES
+        cell, ended = done(cell, result(0.5))
+        listed.append((cell, replace(ended, evidence={WHOLE: given(rng, 0.5, names)})))
+    first, second = gather(listed, []).rows
+    assert first.interval(WHOLE) is None
+    assert second.interval(WHOLE) is not None
+    assert second.difference(WHOLE, Measure("package", None, "other", "map")) is None
 
 
 def test_score_against_length_is_a_plot_of_its_own(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,10 @@ def test_a_cell_is_trained_and_asked_and_a_second_run_starts_no_process(
     readings = {measure["reading"] for measure in report["rows"][0]["measures"] if measure["task"]}
     assert readings == {"", "windows of 2 s"}
     assert started(out) == 2
+    page = (out / "report.md").read_text()
+    assert re.search(r"\| [01]\.\d{3} \[[01]\.\d{3}, [01]\.\d{3}\] \|", page)
+    paired = page.split("## one pass, minus windows of 2 s")[1]
+    assert re.search(r"\| [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\] p [01]\.\d{3} \|", paired)
 
 
 @pytest.mark.slow

@@ -16,12 +16,14 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import TaskError
 from ..evaluation.reading import Reading
+from ..evaluation.scores import Evidence, read_score
 from ..storage import file_sha256, write_json
 from .children import Children, StoppedError
 from .grid import Cell, Grid, Questions
@@ -199,6 +201,23 @@ def failure_of(job: Job) -> Failure | None:
     return Failure(**data | {"log": tuple(data["log"])})
 
 
+def evidence_of(job: Job) -> Iterator[tuple[TaskScore, Evidence]]:
+    """Yield the scores of a job that is done, with what each track was given, as far as it is kept.
+
+    Scores of earlier questions may lie beside them.
+    """
+    result = result_of(job)
+    asked = {} if result is None else {_question(score): score for score in result.scores}
+    for path in sorted((job.folder / "evaluation" / "scores").glob("*/*.json")) if asked else ():
+        try:
+            kept = read_score(path)
+        except TaskError:
+            continue
+        score = TaskScore.of(kept.to_dict())
+        if asked.get(_question(score)) == score:
+            yield score, kept.evidence
+
+
 def state_of(job: Job) -> State:
     """Return how far a job is; one whose questions have changed has begun."""
     if result_of(job):
@@ -320,6 +339,10 @@ def _asked(questions: Questions, names: Sequence[str]) -> dict[str, Any]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def _question(score: TaskScore) -> tuple[str, float | None, str]:
+    return score.task, score.length, score.reading
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..evaluation.statistics import Spread
+from ..evaluation.statistics import Interval
 from ..storage import atomic_write, write_json
 from .plot import WHOLE, draw, draw_lengths
 from .table import SECONDS, Measure, Row, Table
@@ -83,9 +83,15 @@ def _rows(table: Table) -> Iterator[str]:
     yield _line(["---"] * (len(table.axes) + 1 + len(table.columns)))
     for row in table.rows:
         labels = [row.values[axis] for axis in table.axes]
-        yield _line([*labels, _seeds(row), *(_number(row, measure) for measure in table.columns)])
+        numbers = (
+            _number(row, measure) + _brackets(row.interval(measure)) for measure in table.columns
+        )
+        yield _line([*labels, _seeds(row), *numbers])
     yield ""
-    yield "Mean ± standard deviation between seeds (n - 1); no ± where there is one seed."
+    yield (
+        "Mean ± standard deviation between seeds (n - 1); no ± where there is one seed. \\[low, "
+        "high\\]: the 95 % interval of that mean over tracks, by the bootstrap."
+    )
     if worst := max((row.num_failed for row in table.rows), default=0):
         rows = [row.label or "the row" for row in table.rows if row.num_failed]
         yield (
@@ -149,9 +155,12 @@ def _readings(table: Table) -> Iterator[str]:
         yield _line(["---"] * (len(table.axes) + len(columns)))
         for row in table.rows:
             labels = [row.values[axis] for axis in table.axes]
-            yield _line([*labels, *(_text(row.difference(*pair), "+.3f") for pair in columns)])
+            yield _line([*labels, *(_difference(row, *pair) for pair in columns)])
         yield ""
-        yield "Mean ± standard deviation between seeds of the difference of each seed."
+        yield (
+            "Means over seeds, paired by tracks: the difference, its 95 % interval, and p of the "
+            "paired bootstrap, two-sided, of each comparison by itself."
+        )
         yield ""
 
 
@@ -190,14 +199,23 @@ def _seeds(row: Row) -> str:
 
 
 def _number(row: Row, measure: Measure) -> str:
-    return _text(row.spread(measure), ".0f" if measure == SECONDS else ".3f")
-
-
-def _text(spread: Spread | None, form: str) -> str:
+    spread = row.spread(measure)
     if spread is None:
         return _NONE
-    mean = format(spread.mean, form)
-    return mean if spread.n < 2 else f"{mean} ± {format(spread.std, form.lstrip('+'))}"
+    digits = 0 if measure == SECONDS else 3
+    mean = f"{spread.mean:.{digits}f}"
+    return mean if spread.n < 2 else f"{mean} ± {spread.std:.{digits}f}"
+
+
+def _brackets(interval: Interval | None) -> str:
+    return "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _difference(row: Row, first: Measure, second: Measure) -> str:
+    found = row.difference(first, second)
+    if found is None:
+        return _NONE
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] p {found.p_value:.3f}"
 
 
 def _peer_number(value: float | None) -> str:

@@ -21,10 +21,21 @@ from ..training.signals import stop_between_steps
 from .check import check_inputs
 from .children import Children
 from .grid import Cell, Grid, cells
-from .job import Job, Place, State, cell_job, failure_of, peer_jobs, result_of, run_job, state_of
+from .job import (
+    Job,
+    Place,
+    State,
+    cell_job,
+    evidence_of,
+    failure_of,
+    peer_jobs,
+    result_of,
+    run_job,
+    state_of,
+)
 from .report import write_report
 from .schedule import run_in_slots
-from .table import Done, Table, gather
+from .table import Done, Table, gather, measure_of
 
 Work = Callable[[Job, Place, Children], None]
 """Does a job, at a place, with these processes: `run_job`, or what a test has instead."""
@@ -190,7 +201,10 @@ def _jobs(grid: Grid, found: Sequence[Cell], out: Path) -> list[Job]:
 
 def _table(grid: Grid, found: Sequence[Cell], out: Path) -> Table:
     def done(job: Job) -> Done:
-        return Done(job.name, result_of(job), failure_of(job), job.log)
+        evidence = {
+            measure_of(score, next(iter(score.metrics))): given for score, given in evidence_of(job)
+        }
+        return Done(job.name, result_of(job), failure_of(job), job.log, evidence)
 
     jobs = [cell_job(cell, grid, out) for cell in found]
     return gather(

@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.statistics import Spread, over_seeds
+import numpy as np
+
+from ..evaluation.scores import Evidence
+from ..evaluation.statistics import (
+    Difference,
+    Interval,
+    Spread,
+    Statistic,
+    bootstrap,
+    over_seeds,
+    paired_bootstrap,
+)
 from .grid import SEED, Cell
-from .job import Failure, Result
-
-
-@dataclass(frozen=True)
-class Done:
-    """A cell, or peer, with what it has: a result, a failure, or neither yet."""
-
-    name: str
-    result: Result | None
-    failure: Failure | None
-    log: Path
+from .job import Failure, Result, TaskScore
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,25 @@ class Measure:
         return ", ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class Done:
+    """A cell, or peer, with what it has: a result, a failure, or neither yet.
+
+    Attributes:
+        name: for people.
+        result: None: there is none.
+        failure: likewise.
+        log: of its processes.
+        evidence: measure -> what each track was given; of primary measures.
+    """
+
+    name: str
+    result: Result | None
+    failure: Failure | None
+    log: Path
+    evidence: Mapping[Measure, Evidence] = field(default_factory=dict)
+
+
 HELD_OUT = Measure("", None, "", "held_out_loss")
 SECONDS = Measure("", None, "", "training_seconds")
 _EVALUATION = Measure("", None, "", "evaluation_seconds", is_primary=False)
@@ -67,6 +87,7 @@ class Row:
         num_seeds: how many were asked for.
         numbers: measure -> a number per seed, in the order of `seeds`; None where it has none.
         num_failed: of files that could not be read, of the task where these are most.
+        evidence: measure -> what each track was given, per seed.
     """
 
     values: Mapping[str, str]
@@ -74,6 +95,7 @@ class Row:
     num_seeds: int
     numbers: Mapping[Measure, tuple[float | None, ...]]
     num_failed: int
+    evidence: Mapping[Measure, tuple[Evidence, ...]]
 
     @property
     def label(self) -> str:
@@ -84,10 +106,33 @@ class Row:
         """Return mean and standard deviation over seeds; None where there is no number."""
         return _spread(self.numbers.get(measure, ()))
 
-    def difference(self, first: Measure, second: Measure) -> Spread | None:
-        """Return the same of first minus second, taken seed by seed."""
-        pairs = zip(self.numbers.get(first, ()), self.numbers.get(second, ()), strict=False)
-        return _spread([None if a is None or b is None else a - b for a, b in pairs])
+    def interval(self, measure: Measure) -> Interval | None:
+        """Return the mean over seeds with its interval over tracks; None where tracks differ."""
+        tracks = self._tracks(measure)
+        if tracks is None:
+            return None
+        return bootstrap(self._mean(measure), len(tracks), clusters=self._clusters(measure))
+
+    def difference(self, first: Measure, second: Measure) -> Difference | None:
+        """Return first minus second, means over seeds, paired by tracks; None as above."""
+        tracks = self._tracks(first)
+        if tracks is None or tracks != self._tracks(second):
+            return None
+        clusters = self._clusters(first)
+        means = self._mean(first), self._mean(second)
+        return paired_bootstrap(*means, len(tracks), clusters=clusters)
+
+    def _tracks(self, measure: Measure) -> list[str] | None:
+        """Return the tracks of a measure, if they are the same for all seeds."""
+        names = [list(each.names) for each in self.evidence.get(measure, ())]
+        return names[0] if names and all(each == names[0] for each in names) else None
+
+    def _clusters(self, measure: Measure) -> Sequence[str] | None:
+        return self.evidence[measure][0].clusters
+
+    def _mean(self, measure: Measure) -> Statistic:
+        each = [evidence.statistic(measure.metric) for evidence in self.evidence[measure]]
+        return lambda rows: np.mean([statistic(rows) for statistic in each], axis=0)
 
 
 @dataclass(frozen=True)
@@ -226,6 +271,7 @@ def gather(cells: Sequence[tuple[Cell, Done]], peers: Sequence[Done]) -> Table:
 
 def _row(group: Sequence[tuple[Cell, Done]], varying: Sequence[str]) -> Row:
     results = [(cell, done.result) for cell, done in group if done.result]
+    finished = [done for _, done in group if done.result]
     each = [_scores(result) | _training(result) for _, result in results]
     measures = {measure: None for numbers in each for measure in numbers}
     failed = [score.num_failed for _, result in results for score in result.scores]
@@ -235,14 +281,25 @@ def _row(group: Sequence[tuple[Cell, Done]], varying: Sequence[str]) -> Row:
         num_seeds=len(group),
         numbers={measure: tuple(numbers.get(measure) for numbers in each) for measure in measures},
         num_failed=max(failed, default=0),
+        evidence={
+            measure: tuple(done.evidence[measure] for done in finished)
+            for measure in measures
+            if all(measure in done.evidence for done in finished)
+        },
     )
+
+
+def measure_of(score: TaskScore, metric: str) -> Measure:
+    """Return the column of a metric of a score."""
+    is_primary = metric == next(iter(score.metrics))
+    return Measure(score.task, score.length, score.reading, metric, is_primary)
 
 
 def _scores(result: Result) -> dict[Measure, float]:
     return {
-        Measure(score.task, score.length, score.reading, metric, place == 0): value
+        measure_of(score, metric): value
         for score in result.scores
-        for place, (metric, value) in enumerate(score.metrics.items())
+        for metric, value in score.metrics.items()
     }
 
 
