@@ -165,7 +165,7 @@ def test_a_file_that_is_no_grid_is_refused_by_name(tmp_path, text, message):
 @pytest.mark.parametrize("path", sorted(RUNS.glob("ablate_*.toml")), ids=lambda path: path.stem)
 def test_the_grids_that_come_along_are_valid(path):
     grid = read_grid(path)
-    assert len(cells(grid)) == 15 * 3
+    assert len(cells(grid)) == 8 * 3
     seeds = {cell.config.seed for cell in cells(grid)}
     assert seeds == {0, 1, 2}
 

@@ -137,14 +137,23 @@ def test_ways_of_reading_are_compared_on_the_same_tracks_by_means_over_seeds(rng
             for measure in (WHOLE, windows)
         }
         slow = bootstrap(of_values(means[WHOLE]), 40)
-        assert astuple(row.interval(WHOLE)) == pytest.approx(astuple(slow))
-        assert row.interval(WHOLE).value == pytest.approx(row.spread(WHOLE).mean)
+        assert astuple(row.answers(WHOLE).interval) == pytest.approx(astuple(slow))
+        assert row.answers(WHOLE).interval.value == pytest.approx(row.spread(WHOLE).mean)
         expected = paired_bootstrap(of_values(means[WHOLE]), of_values(means[windows]), 40)
-        assert astuple(row.difference(WHOLE, windows)) == pytest.approx(astuple(expected))
+        assert astuple(row.answers(WHOLE).minus(row.answers(windows))) == pytest.approx(
+            astuple(expected)
+        )
     page = to_markdown(table)
-    shown = table.rows[0].interval(WHOLE)
+    shown = table.rows[0].answers(WHOLE).interval
     assert f"[{shown.low:.3f}, {shown.high:.3f}]" in page
-    assert f"| alibi-2d | {table.rows[0].difference(WHOLE, windows).value:+.3f} [" in page
+    first, second = table.rows
+    paired = first.answers(WHOLE).minus(first.answers(windows))
+    assert f"| alibi-2d | {paired.value:+.3f} [" in page
+    ahead = max(table.rows, key=lambda row: row.spread(WHOLE).mean)
+    behind = second if ahead is first else first
+    found = ahead.answers(WHOLE).minus(behind.answers(WHOLE))
+    assert f"## {ahead.label}, minus the others" in page
+    assert f"| {behind.label} | {found.value:+.3f} [{found.low:+.3f}" in page
     assert "## one pass, minus windows of 4 s" in page
 
 
@@ -155,9 +164,9 @@ def test_seeds_that_answered_on_other_tracks_have_no_interval(rng):
         cell, ended = done(cell, result(0.5))
         listed.append((cell, replace(ended, evidence={WHOLE: given(rng, 0.5, names)})))
     first, second = gather(listed, []).rows
-    assert first.interval(WHOLE) is None
-    assert second.interval(WHOLE) is not None
-    assert second.difference(WHOLE, Measure("package", None, "other", "map")) is None
+    assert first.answers(WHOLE) is None
+    assert second.answers(WHOLE).interval.level == 0.95
+    assert second.answers(WHOLE).minus(None) is None
 
 
 def test_score_against_length_is_a_plot_of_its_own(tmp_path):

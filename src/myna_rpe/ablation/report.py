@@ -5,10 +5,9 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..evaluation.statistics import Interval
 from ..storage import atomic_write, write_json
 from .plot import WHOLE, draw, draw_lengths
-from .table import SECONDS, Measure, Row, Table
+from .table import SECONDS, Answers, Measure, Row, Table
 
 _NONE = "-"
 _PLOTS = {
@@ -42,7 +41,7 @@ def to_markdown(table: Table, *, plots: Sequence[str] = ()) -> str:
         table: what to say.
         plots: files that lie beside it.
     """
-    parts = (_heading, _rows, _plots(plots), _lengths, _readings, _peers, _failures)
+    parts = (_heading, _rows, _plots(plots), _lengths, _readings, _best, _peers, _failures)
     return "\n".join([*(line for part in parts for line in part(table)), ""])
 
 
@@ -84,7 +83,7 @@ def _rows(table: Table) -> Iterator[str]:
     for row in table.rows:
         labels = [row.values[axis] for axis in table.axes]
         numbers = (
-            _number(row, measure) + _brackets(row.interval(measure)) for measure in table.columns
+            _number(row, measure) + _brackets(row.answers(measure)) for measure in table.columns
         )
         yield _line([*labels, _seeds(row), *numbers])
     yield ""
@@ -137,31 +136,59 @@ def _readings(table: Table) -> Iterator[str]:
     """Yield by how much the first way of reading is ahead of the others."""
     pairs = [
         (first, other)
-        for task, found in table.by_task.items()
+        for task in table.by_task
         for first, *others in [[measure for measure in table.columns if measure.task == task]]
         for other in others
         if task
     ]
     for reading in dict.fromkeys(other.reading for _, other in pairs):
         columns = [pair for pair in pairs if pair[1].reading == reading]
-        yield f"## {columns[0][0].reading or WHOLE}, minus {reading}"
-        yield ""
-        yield _line(
+        yield from _differences(
+            f"{columns[0][0].reading or WHOLE}, minus {reading}",
+            table,
+            [first for first, _ in columns],
             [
-                *table.axes,
-                *(f"{first.question}, {first.metric.replace('_', ' ')}" for first, _ in columns),
-            ]
+                (row, [_minus(row.answers(ours), row.answers(theirs)) for ours, theirs in columns])
+                for row in table.rows
+            ],
         )
-        yield _line(["---"] * (len(table.axes) + len(columns)))
-        for row in table.rows:
-            labels = [row.values[axis] for axis in table.axes]
-            yield _line([*labels, *(_difference(row, *pair) for pair in columns)])
-        yield ""
-        yield (
-            "Means over seeds, paired by tracks: the difference, its 95 % interval, and p of the "
-            "paired bootstrap, two-sided, of each comparison by itself."
-        )
-        yield ""
+
+
+def _best(table: Table) -> Iterator[str]:
+    """Yield by how much the row that is best at the first task is ahead of the others."""
+    columns = [measure for measure in table.columns if measure.task and not measure.reading]
+    known = [row for row in table.rows if columns and row.answers(columns[0])]
+    if len(known) < 2:
+        return
+    best = max(known, key=lambda row: spread.mean if (spread := row.spread(columns[0])) else 0.0)
+    yield from _differences(
+        f"{best.label}, minus the others",
+        table,
+        columns,
+        [
+            (row, [_minus(best.answers(measure), row.answers(measure)) for measure in columns])
+            for row in known
+            if row is not best
+        ],
+    )
+
+
+def _differences(
+    title: str, table: Table, columns: Sequence[Measure], rows: Sequence[tuple[Row, list[str]]]
+) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    heads = [f"{measure.question}, {measure.metric.replace('_', ' ')}" for measure in columns]
+    yield _line([*table.axes, *heads])
+    yield _line(["---"] * (len(table.axes) + len(columns)))
+    for row, cells in rows:
+        yield _line([*(row.values[axis] for axis in table.axes), *cells])
+    yield ""
+    yield (
+        "Means over seeds, paired by tracks: the difference, its 95 % interval, and p of the "
+        "paired bootstrap, two-sided, of each comparison by itself."
+    )
+    yield ""
 
 
 def _peers(table: Table) -> Iterator[str]:
@@ -207,12 +234,15 @@ def _number(row: Row, measure: Measure) -> str:
     return mean if spread.n < 2 else f"{mean} ± {spread.std:.{digits}f}"
 
 
-def _brackets(interval: Interval | None) -> str:
-    return "" if interval is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+def _brackets(answers: Answers | None) -> str:
+    if answers is None:
+        return ""
+    interval = answers.interval
+    return f" [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _difference(row: Row, first: Measure, second: Measure) -> str:
-    found = row.difference(first, second)
+def _minus(ours: Answers | None, theirs: Answers | None) -> str:
+    found = None if ours is None else ours.minus(theirs)
     if found is None:
         return _NONE
     return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] p {found.p_value:.3f}"

@@ -106,33 +106,45 @@ class Row:
         """Return mean and standard deviation over seeds; None where there is no number."""
         return _spread(self.numbers.get(measure, ()))
 
-    def interval(self, measure: Measure) -> Interval | None:
-        """Return the mean over seeds with its interval over tracks; None where tracks differ."""
-        tracks = self._tracks(measure)
-        if tracks is None:
+    def answers(self, measure: Measure) -> "Answers | None":
+        """Return what the tracks of a measure were given; None where seeds have other tracks."""
+        each = self.evidence.get(measure, ())
+        names = [tuple(evidence.names) for evidence in each]
+        if not names or any(other != names[0] for other in names):
             return None
-        return bootstrap(self._mean(measure), len(tracks), clusters=self._clusters(measure))
+        statistics = [evidence.statistic(measure.metric) for evidence in each]
+        return Answers(
+            names[0],
+            each[0].clusters,
+            lambda rows: np.mean([statistic(rows) for statistic in statistics], axis=0),
+        )
 
-    def difference(self, first: Measure, second: Measure) -> Difference | None:
-        """Return first minus second, means over seeds, paired by tracks; None as above."""
-        tracks = self._tracks(first)
-        if tracks is None or tracks != self._tracks(second):
+
+@dataclass(frozen=True)
+class Answers:
+    """A metric of a row as a function of its tracks: the mean over seeds.
+
+    Attributes:
+        names: of the tracks, or excerpts.
+        clusters: which of them are only drawn together; None: each alone.
+        statistic: see `evaluation.statistics`.
+    """
+
+    names: tuple[str, ...]
+    clusters: Sequence[str] | None
+    statistic: Statistic
+
+    @property
+    def interval(self) -> Interval:
+        """The metric, with its interval over tracks."""
+        return bootstrap(self.statistic, len(self.names), clusters=self.clusters)
+
+    def minus(self, other: "Answers | None") -> Difference | None:
+        """Return by how much it is more, paired by tracks; None where they are other tracks."""
+        if other is None or other.names != self.names:
             return None
-        clusters = self._clusters(first)
-        means = self._mean(first), self._mean(second)
-        return paired_bootstrap(*means, len(tracks), clusters=clusters)
-
-    def _tracks(self, measure: Measure) -> list[str] | None:
-        """Return the tracks of a measure, if they are the same for all seeds."""
-        names = [list(each.names) for each in self.evidence.get(measure, ())]
-        return names[0] if names and all(each == names[0] for each in names) else None
-
-    def _clusters(self, measure: Measure) -> Sequence[str] | None:
-        return self.evidence[measure][0].clusters
-
-    def _mean(self, measure: Measure) -> Statistic:
-        each = [evidence.statistic(measure.metric) for evidence in self.evidence[measure]]
-        return lambda rows: np.mean([statistic(rows) for statistic in each], axis=0)
+        statistics = self.statistic, other.statistic
+        return paired_bootstrap(*statistics, len(self.names), clusters=self.clusters)
 
 
 @dataclass(frozen=True)
