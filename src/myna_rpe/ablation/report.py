@@ -156,7 +156,8 @@ def _readings(table: Table) -> Iterator[str]:
 
 def _best(table: Table) -> Iterator[str]:
     """Yield by how much the row that is best at the first task is ahead of the others."""
-    columns = [measure for measure in table.columns if measure.task and not measure.reading]
+    first = {measure.task: measure for measure in reversed(table.columns) if measure.task}
+    columns = [measure for measure in table.columns if measure in first.values()]
     known = [row for row in table.rows if columns and row.answers(columns[0])]
     if len(known) < 2:
         return

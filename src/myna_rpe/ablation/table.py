@@ -104,7 +104,8 @@ class Row:
 
     def spread(self, measure: Measure) -> Spread | None:
         """Return mean and standard deviation over seeds; None where there is no number."""
-        return _spread(self.numbers.get(measure, ()))
+        known = [number for number in self.numbers.get(measure, ()) if number is not None]
+        return over_seeds(known) if known else None
 
     def answers(self, measure: Measure) -> "Answers | None":
         """Return what the tracks of a measure were given; None where seeds have other tracks."""
@@ -320,11 +321,6 @@ def _training(result: Result) -> dict[Measure, float]:
     facts = {names[name]: value for name, value in result.training.items()}
     ordered = {measure: facts[measure] for measure in names.values() if measure in facts}
     return ordered | {_EVALUATION: result.evaluation_seconds}
-
-
-def _spread(numbers: Sequence[float | None]) -> Spread | None:
-    known = [number for number in numbers if number is not None]
-    return over_seeds(known) if known else None
 
 
 def _seconds(measure: Measure) -> float:
