@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from myna_rpe.embedding_table import (
 )
 from myna_rpe.errors import EmbeddingError
 
+TASKS = Path("/proc/self/task")
 HEADER = Header("myna-0123456789abcdef", dim=4, model="small")
 LATIN = Path(os.fsdecode(b"caf\xe9/\xff.mp3"))
 
@@ -56,6 +59,18 @@ def test_a_table_comes_back_as_it_was_written(table: EmbeddingTable, tmp_path: P
     assert again.header == table.header
     for one, other in zip(table.rows, again.rows, strict=True):
         assert_same(one, other)
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="threads are counted in /proc")
+def test_reading_a_table_starts_no_thread(table: EmbeddingTable, tmp_path: Path) -> None:
+    table.write(tmp_path / "table.parquet")
+    script = (
+        "import sys; from pathlib import Path; from myna_rpe.embedding_table import read_parquet;"
+        f"count = lambda: len(list(Path({str(TASKS)!r}).iterdir())); before = count();"
+        "rows = read_parquet(Path(sys.argv[1])).num_rows; print(rows, count() - before)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "table.parquet")]
+    assert subprocess.check_output(command, text=True).split() == ["4", "0"]
 
 
 @pytest.mark.parametrize("layer", [None, 3])

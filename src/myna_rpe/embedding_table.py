@@ -321,10 +321,13 @@ def read_parquet(path: Path) -> pa.Table:
         OSError: it cannot be read, or its checksums are wrong.
         pa.ArrowException: it is none.
     """
-    # Arrow's threads outlive the reading, and at times abort the process as it ends.
-    without = {"use_threads": False, "pre_buffer": False}
-    with path.open("rb") as file:
-        return pq.read_table(file, page_checksum_verification=True, **without)
+    # Arrow's threads outlive the reading, and at times abort the process as it ends; `read_table`
+    # starts one even when told not to.
+    with (
+        path.open("rb") as file,
+        pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet,
+    ):
+        return parquet.read(use_threads=False)
 
 
 def cannot_write(path: Path, error: OSError) -> EmbeddingError:
