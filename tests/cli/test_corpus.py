@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from myna_rpe.evaluation.corpus import fetch, packages, performances, render
+from myna_rpe.evaluation.corpus import fetch, packages, performances, render, synthesis
 
 from ..embedding_support import assert_one_sentence
 from ..evaluation.corpus.packages_on_path import game, install_tools, write_sound
@@ -61,7 +61,7 @@ def test_bad_input_ends_in_one_sentence(myna, mirror, tmp_path, monkeypatch):
 
 def test_rendering_reports_splits_and_keys(myna, tmp_path, monkeypatch):
     monkeypatch.setattr(render, "choose_tunes", lambda settings: tunes(6, 5, 6))
-    monkeypatch.setattr(render, "find_synthesiser", lambda folder: Tones())
+    monkeypatch.setattr(synthesis, "find_synthesiser", lambda folder: Tones())
     command = ["corpus", "render", tmp_path / "out", "--tunes", 22, "--chorales", 12]
     command += ["--renderings", 1, "--json"]
     dry = myna(*command, "--dry-run")
@@ -75,7 +75,7 @@ def test_rendering_reports_splits_and_keys(myna, tmp_path, monkeypatch):
 
 def test_performances_report_files_tunes_and_keys(myna, tmp_path, monkeypatch):
     monkeypatch.setattr(performances, "choose_training_tunes", lambda settings: some_tunes())
-    monkeypatch.setattr(performances, "find_synthesiser", lambda folder: Tones())
+    monkeypatch.setattr(synthesis, "find_synthesiser", lambda folder: Tones())
     command = ["corpus", "perform", tmp_path / "out", "--keys", 3, "--performances", 2, "--json"]
     dry = myna(*command, "--dry-run")
     assert "0 of 24 renderings are there; to do: 24, which need about" in dry.err

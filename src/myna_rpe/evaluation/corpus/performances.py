@@ -11,8 +11,8 @@ object a line.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,12 @@ from .midi import Part, midi_file
 from .render import RenderSettings, choose_tunes, transposition
 from .scores import Note, Tune, distinct, traditional_tunes
 from .synthesis import (
-    BYTES_PER_SECOND,
     SAMPLE_RATE,
     SOUNDFONTS,
+    Announce,
     Progress,
     Synthesiser,
-    duration_of,
-    find_synthesiser,
-    run_all,
+    render_missing,
     same_settings,
     write_sound,
 )
@@ -194,7 +192,7 @@ def render_performances(
     folder: Path,
     settings: PerformanceSettings,
     *,
-    announce: Callable[[int, int, float], bool] = lambda pending, total, needed: True,
+    announce: Announce = lambda pending, total, needed: True,
     progress: Progress = lambda done, total, name: None,
     synthesiser: Synthesiser | None = None,
     workers: int | None = None,
@@ -204,7 +202,7 @@ def render_performances(
     Args:
         folder: made if need be.
         settings: what to render.
-        announce: told files to do, in all, and bytes of disk they take; False: nothing is done.
+        announce: see `Announce`.
         progress: told as work goes on.
         synthesiser: None: the system's, or one fetched below `folder`.
         workers: processes at once; None: one per core.
@@ -225,20 +223,15 @@ def render_performances(
         tunes = choose_training_tunes(settings)
         plan = plan_medleys(tunes, settings)
         by_id = {tune.id: tune for tune in tunes}
-        pending = [medley for medley in plan if not (folder / medley.path).exists()]
-        needed = len(pending) * settings.performances * settings.seconds * BYTES_PER_SECOND
-        if announce(len(pending), len(plan), needed) and pending:
-            voice = synthesiser or find_synthesiser(folder / ".tools")
-            jobs = {
-                m.path: partial(_render, folder, m, by_id[m.tune], settings.seconds, voice)
-                for m in pending
-            }
-            run_all(jobs, workers, progress)
-        there = [
-            replace(medley, duration=duration_of(folder / medley.path))
-            for medley in plan
-            if (folder / medley.path).exists()
-        ]
+        there = render_missing(
+            folder,
+            [(m, partial(_render, folder, m, by_id[m.tune], settings.seconds)) for m in plan],
+            seconds=settings.performances * settings.seconds,
+            announce=announce,
+            progress=progress,
+            synthesiser=synthesiser,
+            workers=workers,
+        )
         if len(there) == len(plan):
             write_json_lines(folder / MANIFEST, map(asdict, there))
         return there

@@ -10,8 +10,8 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +24,11 @@ from ..keys import MODES, Mode, key_at
 from .midi import Part, midi_file, pitch_class_histogram
 from .scores import Note, Tune, chorales, distinct, traditional_tunes
 from .synthesis import (
-    BYTES_PER_SECOND,
     SOUNDFONTS,
+    Announce,
     Progress,
     Synthesiser,
-    duration_of,
-    find_synthesiser,
-    run_all,
+    render_missing,
     same_settings,
     write_sound,
 )
@@ -55,6 +53,7 @@ _LOWEST, _HIGHEST = 33, 100
 
 # Of a rendering: what comes after is left out.
 MAX_SECONDS = 60.0
+_SECONDS = 40.0  # they are that long, on average
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,7 @@ def render_scores(
     folder: Path,
     settings: RenderSettings,
     *,
-    announce: Callable[[int, int, float], bool] = lambda pending, total, needed: True,
+    announce: Announce = lambda pending, total, needed: True,
     progress: Progress = lambda done, total, name: None,
     synthesiser: Synthesiser | None = None,
     workers: int | None = None,
@@ -236,7 +235,7 @@ def render_scores(
     Args:
         folder: made if need be.
         settings: what to render.
-        announce: told renderings to do, in all, and bytes of disk they take; False: nothing is.
+        announce: see `Announce`.
         progress: told as work goes on.
         synthesiser: None: the system's, or one fetched below `folder`.
         workers: processes at once; None: one per core.
@@ -255,16 +254,15 @@ def render_scores(
             announce(0, len(done), 0.0)
             return done
         plan = plan_renderings(choose_tunes(settings), settings)
-        pending = [(r, notes) for r, notes in plan if not (folder / r.path).exists()]
-        if announce(len(pending), len(plan), len(pending) * 40.0 * BYTES_PER_SECOND) and pending:
-            voice = synthesiser or find_synthesiser(folder / ".tools")
-            jobs = {r.path: partial(_render, folder, r, notes, voice) for r, notes in pending}
-            run_all(jobs, workers, progress)
-        there = [
-            replace(rendering, duration=duration_of(folder / rendering.path))
-            for rendering, _ in plan
-            if (folder / rendering.path).exists()
-        ]
+        there = render_missing(
+            folder,
+            [(r, partial(_render, folder, r, notes)) for r, notes in plan],
+            seconds=_SECONDS,
+            announce=announce,
+            progress=progress,
+            synthesiser=synthesiser,
+            workers=workers,
+        )
         write_json_lines(folder / MANIFEST, map(asdict, there))
         return there
 

@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -28,6 +29,9 @@ BYTES_PER_SECOND = SAMPLE_RATE
 Progress = Callable[[int, int, str], None]
 """Called with renderings done, in all, and the latest one."""
 
+Announce = Callable[[int, int, float], bool]
+"""Told files to do, in all, and bytes of disk they take; False: nothing is done."""
+
 _SETTINGS = "settings.json"
 
 SOUNDFONTS = {
@@ -35,6 +39,22 @@ SOUNDFONTS = {
     "fluidr3mono": ("fluidr3mono-gm-soundfont", "usr/share/sounds/sf3/FluidR3Mono_GM.sf3"),
 }
 """Name -> Debian package and its file. 6 MB, GPL-2; 24 MB, MIT."""
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A file that is to be rendered: a dataclass with a path in the folder, and a duration."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+
+    @property
+    def duration(self) -> float: ...  # noqa: D102
+
+
+Item = TypeVar("Item", bound=Planned)
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,42 @@ def write_sound(path: Path, samples: Float32[np.ndarray, " samples"]) -> None:
 def duration_of(path: Path) -> float:
     """Return the length of a rendering, in s, to the millisecond."""
     return round(float(soundfile.info(path).duration), 3)
+
+
+def render_missing(
+    folder: Path,
+    plan: Sequence[tuple[Item, Callable[[Synthesiser], None]]],
+    *,
+    seconds: float,
+    announce: Announce,
+    progress: Progress,
+    synthesiser: Synthesiser | None,
+    workers: int | None,
+) -> list[Item]:
+    """Render what of a plan is not there yet; return what is there then, in the plan's order.
+
+    Args:
+        folder: of everything.
+        plan: files, and what writes each.
+        seconds: of each file, about.
+        announce: see `Announce`.
+        progress: told as work goes on.
+        synthesiser: None: the system's, or one fetched below `folder`.
+        workers: at once; None: one per core.
+
+    Raises:
+        TaskError: FluidSynth is not to be had, or fails.
+    """
+    pending = {item.path: write for item, write in plan if not (folder / item.path).exists()}
+    if announce(len(pending), len(plan), len(pending) * seconds * BYTES_PER_SECOND) and pending:
+        voice = synthesiser or find_synthesiser(folder / ".tools")
+        jobs = {path: partial(write, voice) for path, write in pending.items()}
+        run_all(jobs, workers, progress)
+    return [
+        replace(item, duration=duration_of(folder / item.path))
+        for item, _ in plan
+        if (folder / item.path).exists()
+    ]
 
 
 def run_all(
