@@ -6,6 +6,7 @@ python joint_gradient.py SHARDS CONFIG.json OUT.pt
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,12 @@ from myna_rpe.training.step import Projector, backward
 def main(shards: str, config: RunConfig, out: Path) -> None:
     """Write loss, parts and all gradients."""
     torch.set_num_threads(1)
-    fabric = launch(config, Hardware("cpu"))
+    with launch(config, Hardware("cpu")) as fabric:
+        joint_gradient(fabric, shards, config, out)
+
+
+def joint_gradient(fabric: Any, shards: str, config: RunConfig, out: Path) -> None:
+    """Write what this process knows after all have taken part."""
     data = ShardSet.open(shards)
     batches = Batches(data, config, rank=fabric.global_rank, world=fabric.world_size)
     model = MynaModel.untrained(config.architecture, seed=config.seed)

@@ -36,8 +36,8 @@ def measure(
 ) -> dict[str, float]:
     model = model or MynaModel.untrained(config.architecture)
     objectives = build_objectives(config.objectives, dim=16)
-    fabric = launch(config, Hardware("cpu"))
-    return validation(shards, config, held_out).measure(model, objectives, fabric)
+    with launch(config, Hardware("cpu")) as fabric:
+        return validation(shards, config, held_out).measure(model, objectives, fabric)
 
 
 def test_halves_are_found_where_they_are_nearest() -> None:

@@ -6,7 +6,10 @@ by `torchrun` or a cluster's scheduler, whose numbers are then taken from the en
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any, Literal
 
 import torch
@@ -78,8 +81,9 @@ def check_fabric() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-def launch(config: RunConfig, hardware: Hardware) -> Any:
-    """Return a Fabric whose processes are all running."""
+@contextmanager
+def launch(config: RunConfig, hardware: Hardware) -> Iterator[Any]:
+    """A Fabric whose processes are all running, and disconnected from each other at the end."""
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -92,4 +96,14 @@ def launch(config: RunConfig, hardware: Hardware) -> Any:
         precision=_PRECISIONS[config.precision],
     )
     fabric.launch()
-    return fabric
+    try:
+        yield fabric
+    except BaseException as error:
+        # Its frames hold the wrapped network, which would keep the connection open.
+        clear_frames(error.__traceback__)
+        raise
+    finally:
+        # Gloo's threads drop tensors late, and one that does so while Python ends aborts the
+        # process: they have to end before. Fabric leaves them to the end of the process.
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -78,9 +78,20 @@ def train(
     """
     hardware = hardware or Hardware()
     plan = _plan(config, shards, out, init=init, resume=resume, hardware=hardware, wandb=wandb)
-    run, model = plan.run, plan.model
+    with launch(config, hardware) as fabric:
+        return _run(plan, fabric, workers=hardware.workers, wandb=wandb, report=report)
 
-    fabric = launch(config, hardware)
+
+def _run(
+    plan: "Plan",
+    fabric: Any,
+    *,
+    workers: int,
+    wandb: str | None,
+    report: Callable[[TrainProgress], None] | None,
+) -> Path:
+    """Take the steps of a plan from its newest checkpoint to its end; return the model's folder."""
+    config, run, model = plan.config, plan.run, plan.model
     ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
     batches = Batches(plan.data, config, plan.trained_on, **ranks)
     model.encoder.runtime = replace(model.encoder.runtime, recompute=config.recompute)
@@ -92,10 +103,10 @@ def train(
     compiled = torch.compile(projector) if config.compile else projector
     network, stepper = fabric.setup(compiled, optimizer)
     state = State(model, objectives, optimizer, _average(model, config.optim.ema_decay))
-    if resume and (saved := run.load_checkpoint()) is not None:
+    if plan.resume and (saved := run.load_checkpoint()) is not None:
         state.load(saved)
     run.rewind(state.step)
-    _check_same_step(fabric, state.step, out)
+    _check_same_step(fabric, state.step, run.path)
 
     accumulate = config.optim.accumulate
     budget = Budget.of(config.budget, steps_per_epoch=max(1, batches.steps_per_epoch // accumulate))
@@ -103,7 +114,7 @@ def train(
     with ExitStack() as stack:
         opened = open_sinks(run, config, step=state.step, wandb=wandb)
         sinks = [stack.enter_context(closing(sink)) for sink in opened]
-        stream = batches.stream(state.step * accumulate, workers=hardware.workers)
+        stream = batches.stream(state.step * accumulate, workers=workers)
         stack.enter_context(closing(stream))
         request = stack.enter_context(stop_between_steps())
         pulse = Pulse(fabric, state.seconds, request, every=config.log_every)
@@ -178,12 +189,14 @@ def train(
 class Plan:
     """A run that nothing refuses any more: data, first weights, where it comes from and goes."""
 
+    config: RunConfig
     data: ShardSet
     trained_on: Sequence[int]
     validation: Validation | None
     model: MynaModel
     origin: dict[str, Any]
     run: RunFolder
+    resume: bool
 
 
 def _plan(
@@ -211,15 +224,16 @@ def _plan(
     check_installed(wandb)
     dropped = batches.num_dropped
     origin = describe_origin(data, trained_on=batches.tracks, held_out=held_out, too_short=dropped)
-    if not is_first_process():
-        return Plan(data, trained_on, validation, model, origin, RunFolder(out, writes=False))
-    if dropped:
-        _log.warning(
-            "%d of %d tracks are too short for the views and are left out",
-            *(dropped, len(trained_on)),
-        )
-    run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
-    return Plan(data, trained_on, validation, model, origin, run)
+    if is_first_process():
+        if dropped:
+            _log.warning(
+                "%d of %d tracks are too short for the views and are left out",
+                *(dropped, len(trained_on)),
+            )
+        run = (RunFolder.reopen if resume else RunFolder.create)(out, config, origin)
+    else:
+        run = RunFolder(out, writes=False)
+    return Plan(config, data, trained_on, validation, model, origin, run, resume)
 
 
 def _check_front_end(config: RunConfig, data: ShardSet) -> None:
