@@ -5,7 +5,7 @@
 #
 # Needs    myna-rpe with its extras (pip install '.[train,eval]'), apt-get and dpkg-deb.
 # Disk     12 GB below OUT, of which 7 GB are spectrograms.
-# Time     on two CPU cores: fetching 3 minutes, rendering 15, spectrograms 12, training 16 and 15.
+# Time     on two CPU cores: fetching 3 minutes, rendering 15, spectrograms 12, training 20 and 13.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -26,8 +26,8 @@ pretrain() { # recipe, run, options
         myna pretrain "$1" --data "$out/shards" -o "$out/$2" "${resume[@]}" "${@:3}"
     fi
 }
-pretrain myna-5m-excerpts excerpts
-pretrain myna-5m whole --devices 2 --init "$out/excerpts/model"
+pretrain myna-5m-sparse sparse
+pretrain myna-5m dense --init "$out/sparse/model"
 
-myna models round "$out/whole/model" -o "$out/myna-5m"
+myna models round "$out/dense/model" -o "$out/myna-5m"
 echo "weights: $out/myna-5m"

@@ -163,43 +163,41 @@ def tiny() -> RunConfig:
     )
 
 
-def myna_5m_excerpts() -> RunConfig:
-    """First half of the training of `myna-5m`: two excerpts of 8.2 s, 13 of 128 tokens kept.
+def myna_5m_sparse() -> RunConfig:
+    """First part of the training of `myna-5m`: whole tracks against two excerpts, few tokens each.
 
-    Command: ``runs/train_default.sh OUT``. Against shortcuts, each view has an equaliser of its
-    own, every track is there at three speeds, and folders are balanced halfway, so that no package
-    has the hours. One core: 16 minutes (2,500 steps of 64 tracks, 325 excerpts/s); what it reaches
-    is in ``docs/log.md``, run d.
+    Command: ``runs/train_default.sh OUT``. 16 to 64 tokens are kept of each view, so that neither
+    the length of a track nor the number of its tokens is anything new when it is read in one pass.
+    Against shortcuts, each view has an equaliser of its own, every track is there at three speeds,
+    and folders are balanced halfway, so that no package has the hours. One core, busy with other
+    work: 20 minutes; what it reaches is in ``docs/log.md``, run e.
     """
     return RunConfig(
-        recipe="myna-5m-excerpts",
+        recipe="myna-5m-sparse",
         architecture=lookup_architecture("tiny-fine-16k"),
-        views=ExcerptsConfig(num_frames=256),
-        patchout=RatioPatchoutConfig(ratio=0.9),
+        views=GlobalLocalConfig(local_frames=256, num_locals=2),
+        patchout=TokenBudgetConfig(min_tokens=16, max_tokens=64),
         augment=AugmentConfig(eq_db=9.0),
         sampling=SamplingConfig(by="folder", strength=0.5),
-        batch_size=64,
+        batch_size=48,
         optim=OptimConfig(learning_rate=1e-3, weight_decay=0.05),
-        budget=BudgetConfig(max_steps=2500),
+        budget=BudgetConfig(max_steps=900),
         checkpoint_every=250,
     )
 
 
 def myna_5m() -> RunConfig:
-    """Second half of the training of `myna-5m`: whole tracks against two excerpts of each.
+    """Second part of the training of `myna-5m`: the same, with 32 to 384 tokens of each view.
 
-    Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-excerpts`. 16 to 96 tokens
-    are kept of each view, so that neither the length of a track nor the number of its tokens is
-    anything new when it is read in one pass. Two cores, busy with other work: 17 minutes. What it
-    reaches is in ``docs/results.md``.
+    Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-sparse`. One core, busy with
+    other work: 13 minutes. What it reaches is in ``docs/results.md``.
     """
-    return myna_5m_excerpts().with_(
+    return myna_5m_sparse().with_(
         recipe="myna-5m",
-        views=GlobalLocalConfig(local_frames=256, num_locals=2),
-        patchout=TokenBudgetConfig(min_tokens=16, max_tokens=96),
-        batch_size=48,
-        optim=OptimConfig(learning_rate=7e-4, weight_decay=0.05),
-        budget=BudgetConfig(max_steps=1000),
+        patchout=TokenBudgetConfig(min_tokens=32, max_tokens=384),
+        optim=OptimConfig(learning_rate=3e-4, weight_decay=0.05),
+        budget=BudgetConfig(max_steps=200),
+        checkpoint_every=50,
     )
 
 
@@ -257,7 +255,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "whole-track": whole_track,
     "kmeans": kmeans,
     "convex-hull": convex_hull,
-    "myna-5m-excerpts": myna_5m_excerpts,
+    "myna-5m-sparse": myna_5m_sparse,
     "myna-5m": myna_5m,
     "tiny": tiny,
     "demo": demo,

@@ -82,6 +82,11 @@ def test_the_fast_grid_is_a_small_part_of_the_full_one():
     assert len(GRIDS["fast"]) == 12
 
 
+def test_the_linear_grid_is_the_full_one_without_hidden_layers():
+    assert set(GRIDS["linear"]) == {setting for setting in GRIDS["full"] if not setting.hidden}
+    assert len(GRIDS["linear"]) == 108
+
+
 # Training
 
 

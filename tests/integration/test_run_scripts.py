@@ -88,5 +88,5 @@ def test_every_command_that_trains_the_default_weights_is_valid(tmp_path):
     commands = commands_of("train_default.sh", folder=tmp_path)
     names = [words[0] for words in commands]
     assert names == ["corpus", "corpus", "prepare", "pretrain", "pretrain", "models"]
-    assert recipes_of(commands) == ["myna-5m-excerpts", "myna-5m"]
-    assert f"{tmp_path}/out/excerpts/model" in commands[4]
+    assert recipes_of(commands) == ["myna-5m-sparse", "myna-5m"]
+    assert f"{tmp_path}/out/sparse/model" in commands[4]

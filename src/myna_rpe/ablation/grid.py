@@ -59,7 +59,7 @@ class Questions(Config):
     layers: tuple[Literal["last", "all"] | PositiveInt, ...] = Field(("last",), min_length=1)
     poolings: tuple[Literal["trained", "cls", "mean"], ...] = Field(("trained",), min_length=1)
     peers: tuple[str, ...] = ()
-    grid: Literal["full", "fast"] = "full"
+    grid: Literal["full", "linear", "fast"] = "full"
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     protocol: Literal["castellon", "myna-compat"] = "castellon"
 

@@ -76,7 +76,9 @@ def evaluate(
     poolings: Annotated[
         str, typer.Option(metavar="A,B,...", help="Tokens -> embedding: trained, cls or mean.")
     ] = "trained",
-    grid: Annotated[str, typer.Option(help="Settings of the probe: full (216) or fast.")] = "full",
+    grid: Annotated[
+        str, typer.Option(help="Settings of the probe: full (216), linear (108) or fast (12).")
+    ] = "full",
     seeds: Annotated[
         str, typer.Option(metavar="A,B,...", help="Seeds of the chosen probe, as 0,1,2.")
     ] = "0",

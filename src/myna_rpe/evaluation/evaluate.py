@@ -44,7 +44,7 @@ _COHERENCE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 class Protocol(Config):
     """How probes are fitted and chosen; see `probes.run_probe`."""
 
-    grid: Literal["full", "fast"] = "full"
+    grid: Literal["full", "linear", "fast"] = "full"
     seeds: tuple[int, ...] = (0,)
     name: Literal["castellon", "myna-compat"] = "castellon"
 

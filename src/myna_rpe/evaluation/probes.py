@@ -92,19 +92,22 @@ class Setting:
     l2: float
 
 
+# The 216 of the paper.
+_FULL = tuple(
+    Setting(*values)
+    for values in product(
+        (False, True),
+        (64, 256),
+        (False, True),
+        (0.25, 0.5, 0.75),
+        (1e-5, 1e-4, 1e-3),
+        (0.0, 1e-4, 1e-3),
+    )
+)
+
 GRIDS: dict[str, tuple[Setting, ...]] = {
-    # The 216 of the paper.
-    "full": tuple(
-        Setting(*values)
-        for values in product(
-            (False, True),
-            (64, 256),
-            (False, True),
-            (0.25, 0.5, 0.75),
-            (1e-5, 1e-4, 1e-3),
-            (0.0, 1e-4, 1e-3),
-        )
-    ),
+    "full": _FULL,
+    "linear": tuple(setting for setting in _FULL if not setting.hidden),
     # 12 that learn quickly: batches of 64, either learning rate that ends soon, and at the higher
     # one little or much dropout.
     "fast": tuple(
@@ -629,7 +632,7 @@ class Probe(BaseEstimator):  # type: ignore[misc]
 
     Args:
         kind: "classification", "key", "multilabel" or "regression".
-        grid: "full", "fast", or settings.
+        grid: "full", "linear", "fast", or settings.
         metric: what is chosen by; None: the kind's primary one.
         seed: of first weights, batches, dropout, and of the validation set where none is given.
         max_steps: the last step of any setting.
@@ -868,7 +871,7 @@ def run_probe(
         kind: of the task; not retrieval.
         classes: see `examples.Dataset`.
         metric: what is chosen by; None: the kind's primary one.
-        grid: "full", "fast", or settings.
+        grid: "full", "linear", "fast", or settings.
         seeds: at least one.
         protocol: "myna-compat" chooses on test instead, with the first seed, and says so.
         max_steps: the last step of any setting.
