@@ -57,7 +57,6 @@ def measure(
         batch_size=batch,
         compile=device == "cuda",
     )
-    fabric = launch(config, Hardware(device))
     batches = Batches(write_tracks(config.architecture.front_end, batch, frames=1000), config)
     model = MynaModel.untrained(config.architecture)
     projector = Projector(model).train()
@@ -66,7 +65,9 @@ def measure(
     ).train()
     optimizer = build_optimizer((projector, objectives), config.optim)
     compiled = torch.compile(projector) if config.compile else projector
-    network, stepper = fabric.setup(compiled, optimizer)
+    # Of one process nothing ends with the block, and the steps go on with its fabric.
+    with launch(config, Hardware(device)) as fabric:
+        network, stepper = fabric.setup(compiled, optimizer)
 
     def step(groups: Groups) -> None:
         backward(fabric, network, objectives, groups)

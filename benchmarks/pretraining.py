@@ -58,7 +58,6 @@ def read(**options: Any) -> Callable[[], None]:
 def step(**options: Any) -> Callable[[], None]:
     """Return one step, from the shards to the new weights."""
     config = _run(**options)
-    fabric = launch(config, Hardware("cpu"))
     batches = Batches(write_tracks(config.architecture.front_end, TRACKS, frames=FRAMES), config)
     model = MynaModel.untrained(config.architecture)
     model.encoder.runtime = replace(model.encoder.runtime, recompute=config.recompute)
@@ -67,7 +66,9 @@ def step(**options: Any) -> Callable[[], None]:
         config.objectives, dim=config.architecture.model.projection_dim
     ).train()
     optimizer = build_optimizer((projector, objectives), config.optim)
-    network, stepper = fabric.setup(projector, optimizer)
+    # Of one process nothing ends with the block, and the step goes on with its fabric.
+    with launch(config, Hardware("cpu")) as fabric:
+        network, stepper = fabric.setup(projector, optimizer)
     steps = itertools.count()
 
     def train() -> None:
