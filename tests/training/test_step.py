@@ -1,9 +1,6 @@
 """The gradient of a joint batch: the same however it is cut, and by however many processes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from myna_rpe.training.step import Projector, len_tracks, split_tracks
 
 from ..synthetic_music import write_shards
 from .joint_gradient import main
+from .processes import torchrun
 
 # Every kind of state an objective can have: learned parameters, centroids, random directions.
 OBJECTIVES = {
@@ -52,18 +50,9 @@ def joint_gradient(shards: Path, config: RunConfig, out: Path) -> dict:
 
 
 def by_processes(count: int, shards: Path, config: RunConfig, folder: Path) -> dict:
-    script = Path(__file__).with_name("joint_gradient.py")
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-    arguments = [script, shards, folder / "config.json", folder / "joint.pt"]
-    done = subprocess.run(
-        [*torchrun, "--standalone", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+    arguments = [shards, folder / "config.json", folder / "joint.pt"]
+    torchrun("joint_gradient.py", *arguments, processes=count)
     return torch.load(folder / "joint.pt")
 
 
