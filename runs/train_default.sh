@@ -5,7 +5,7 @@
 #
 # Needs    myna-rpe with its extras (pip install '.[train,eval]'), apt-get and dpkg-deb.
 # Disk     12 GB below OUT, of which 7 GB are spectrograms.
-# Time     on two CPU cores: fetching 3 minutes, rendering 15, spectrograms 12, training 20, 15 and 10.
+# Time     on two CPU cores: fetching 3 minutes, rendering 15, spectrograms 12, training 45.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then

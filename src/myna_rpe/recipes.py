@@ -191,7 +191,7 @@ def myna_5m_keys() -> RunConfig:
 
     Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-sparse`. Four of five tracks
     then are performances of one tune in one key, which teach keys, and the real music, which is
-    little, is less often seen. One core, busy with other work: 18 minutes.
+    little, is less often seen. One core, busy with other work: 15 minutes.
     """
     return myna_5m_sparse().with_(
         recipe="myna-5m-keys",
