@@ -169,12 +169,13 @@ def myna_5m_sparse() -> RunConfig:
     Command: ``runs/train_default.sh OUT``. 16 to 64 tokens are kept of each view, so that neither
     the length of a track nor the number of its tokens is anything new when it is read in one pass.
     Against shortcuts, each view has an equaliser of its own, every track is there at three speeds,
-    and folders are balanced halfway, so that no package has the hours. One core, busy with other
-    work: 20 minutes; what it reaches is in ``docs/log.md``, run e.
+    and folders are balanced halfway, so that no package has the hours. Patches of two shapes are
+    read (Myna-Hybrid, Yonay et al. 2025), of which the weights keep the columns. Two cores, busy
+    with other work: 31 minutes.
     """
     return RunConfig(
         recipe="myna-5m-sparse",
-        architecture=lookup_architecture("tiny-fine-16k"),
+        architecture=lookup_architecture("tiny-hybrid-16k"),
         views=GlobalLocalConfig(local_frames=256, num_locals=2),
         patchout=TokenBudgetConfig(min_tokens=16, max_tokens=64),
         augment=AugmentConfig(eq_db=9.0),
@@ -191,7 +192,7 @@ def myna_5m_keys() -> RunConfig:
 
     Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-sparse`. Four of five tracks
     then are performances of one tune in one key, which teach keys, and the real music, which is
-    little, is less often seen. One core, busy with other work: 15 minutes.
+    little, is less often seen. Two cores, busy with other work: 18 min.
     """
     return myna_5m_sparse().with_(
         recipe="myna-5m-keys",
@@ -204,8 +205,8 @@ def myna_5m_keys() -> RunConfig:
 def myna_5m() -> RunConfig:
     """Last part of the training of `myna-5m`: as the first, with 32 to 384 tokens of each view.
 
-    Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-keys`. One core, busy with
-    other work: 10 minutes. What it reaches is in ``docs/results.md``.
+    Command: ``runs/train_default.sh OUT``, which goes on from `myna-5m-keys`. Two cores, busy with
+    other work: 14 minutes. What it reaches is in ``docs/results.md``.
     """
     return myna_5m_sparse().with_(
         recipe="myna-5m",

@@ -165,7 +165,7 @@ def test_a_file_that_is_no_grid_is_refused_by_name(tmp_path, text, message):
 COMES_ALONG = {
     "ablate_positions": (8, {0, 1, 2}),
     "ablate_training": (8, {0, 1, 2}),
-    "ablate_default": (10, {0}),
+    "ablate_default": (11, {0}),
 }
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from myna_rpe.cli import main
 from myna_rpe.cli.models import app
-from myna_rpe.config import Architecture, ModelConfig
+from myna_rpe.config import Architecture, ModelConfig, PatchShape
 from myna_rpe.model.checkpoint import MynaModel, models_folder
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -180,3 +180,33 @@ def test_pull_prints_where_the_model_was_installed(
     result = invoke("pull", "someone/birds", "--revision", "v1", "--name", "birds")
     assert result.stdout == f"{models_folder() / 'birds'}\n"
     assert result.stderr == "installed as birds\n"
+
+
+def test_a_part_of_a_hybrid_becomes_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ModelConfig(dim=16, depth=1, heads=2, head_dim=8, mlp_dim=32, projection_dim=4)
+    shapes = (PatchShape(), PatchShape(mel_bands=128, frames=2))
+    hybrid = MynaModel.untrained(Architecture(model=sizes.with_(patches=shapes)))
+    hybrid.save(models_folder() / "hybrid")
+    out = tmp_path / "columns"
+    result = invoke("part", "hybrid", "128x2", "-o", str(out))
+    assert result.stdout == f"{out}\n"
+    assert MynaModel.load(out).space_id == hybrid.part("128x2").space_id
+    assert MynaModel.load(out).space_id in result.stderr
+    assert "use one of 16x16, 128x2" in fail(capsys, "part", "hybrid", "2x128", "-o", str(out))
+    assert "already holds another model" in fail(capsys, "part", "hybrid", "16x16", "-o", str(out))
+    invoke("part", "hybrid", "16x16", "-o", str(out), "--force")
+    assert MynaModel.load(out).space_id == hybrid.part("16x16").space_id
+
+
+def test_a_rounded_model_becomes_a_checkpoint(
+    model: MynaModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "half"
+    result = invoke("round", "birds", "-o", str(out))
+    assert result.stdout == f"{out}\n"
+    assert MynaModel.load(out).space_id == model.rounded().space_id
+    assert MynaModel.load(out).space_id in result.stderr
+    model.save(out)
+    assert "already holds another model" in fail(capsys, "round", "birds", "-o", str(out))

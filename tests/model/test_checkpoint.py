@@ -111,6 +111,11 @@ def test_a_checkpoint_is_two_files_and_saving_keeps_others(model: MynaModel, sav
     }
 
 
+def test_weights_are_readable_by_whoever_may_read_the_configuration(saved: Path) -> None:
+    modes = {(saved / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+    assert len(modes) == 1
+
+
 def test_untrained_repeats_with_its_seed_and_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     one, same, other = (MynaModel.untrained(small(), seed=seed) for seed in (0, 0, 1))
@@ -167,6 +172,35 @@ def test_a_rounded_model_is_half_as_large_and_a_space_of_its_own(
         torch.equal(weight, before[name].half().float())
         for name, weight in loaded.state_dict().items()
     )
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [(), (AlibiConfig(slopes="learned"), LearnedFrequencyConfig()), (RopeConfig(name="rope-2d"),)],
+    ids=["none", "learned", "rope"],
+)
+def test_a_part_of_a_hybrid_gives_its_part_of_the_embedding(positions, tmp_path: Path) -> None:
+    shapes = (PatchShape(), PatchShape(mel_bands=128, frames=2), PatchShape(mel_bands=64, frames=4))
+    hybrid = MynaModel.untrained(small(patches=shapes, positions=positions), seed=3).eval()
+    with torch.no_grad():
+        for weight in hybrid.encoder.stems.parameters():
+            weight.normal_()  # the stems are no two alike
+    spectrogram = torch.randn(2, 128, 40) * 20 - 40
+    whole = hybrid(spectrogram)
+    projected = torch.zeros(2, 4)
+    for shape, expected in zip(shapes, whole.split(16, dim=1), strict=True):
+        hybrid.part(str(shape)).save(tmp_path / str(shape))
+        part = MynaModel.load(tmp_path / str(shape)).eval()
+        assert part.architecture.model.patches == (shape,)
+        assert part.provenance["part_of"] == hybrid.space_id != part.space_id
+        torch.testing.assert_close(part(spectrogram), expected)
+        projected += part.project(expected) - part.head.bias
+    torch.testing.assert_close(projected + hybrid.head.bias, hybrid.project(whole))
+
+
+def test_a_part_that_is_not_there_is_one_sentence(model: MynaModel) -> None:
+    with pytest.raises(ConfigError, match=r"patch='8x8' is not read .* use one of 16x16\.$"):
+        model.part("8x8")
 
 
 def test_space_id_names_the_encoder_and_front_end_not_the_head(model: MynaModel) -> None:

@@ -9,7 +9,7 @@ import typer
 from ..errors import ConfigError
 from .output import print_json, say
 
-app = typer.Typer(help="List, show, import and pull models.", no_args_is_help=True)
+app = typer.Typer(help="List, show, import, change and pull models.", no_args_is_help=True)
 
 _COLUMNS = ("name", "kind", "parameters", "dim", "front_end", "positions", "space_id")
 
@@ -108,6 +108,25 @@ def round_(
         check_vacant(out, rounded.space_id)
     rounded.save(out)
     say(f"rounded to {rounded.space_id}")
+    typer.echo(out)
+
+
+@app.command("part")
+def part(
+    model: Annotated[str, typer.Argument(help="A model's name, or a checkpoint.")],
+    patch: Annotated[str, typer.Argument(help="Mel bands x frames of a patch: 256x2.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.")],
+    force: Force = False,
+) -> None:
+    """Keep one patch shape of a hybrid: its part of the embedding, at its share of the cost."""
+    from ..model.checkpoint import MynaModel
+    from ..model.registry import check_vacant, resolve_model
+
+    kept = MynaModel.load(resolve_model(model)).part(patch)
+    if not force:
+        check_vacant(out, kept.space_id)
+    kept.save(out)
+    say(f"kept {patch} as {kept.space_id}")
     typer.echo(out)
 
 

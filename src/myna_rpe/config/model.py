@@ -20,6 +20,9 @@ class PatchShape(Config):
     mel_bands: int = Field(16, ge=1)
     frames: int = Field(16, ge=1)
 
+    def __str__(self) -> str:
+        return f"{self.mel_bands}x{self.frames}"
+
 
 class ModelConfig(Config):
     """A ViT over mel-spectrogram patches (method: Phillips & Koh 2026).
@@ -107,11 +110,14 @@ _TINY = ModelConfig(dim=192, heads=3, mlp_dim=768)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "tiny-16k": Architecture(model=_TINY, front_end=FRONT_ENDS["rpe-16k"]),
-    # Twice the mel bands, in as many patches: keys are told apart.
-    "tiny-fine-16k": Architecture(
+    # Twice the mel bands, read in squares and in columns.
+    "tiny-hybrid-16k": Architecture(
         model=_TINY.with_(
             n_mels=256,
-            patches=(PatchShape(mel_bands=32, frames=16),),
+            patches=(
+                PatchShape(mel_bands=32, frames=16),
+                PatchShape(mel_bands=256, frames=2),
+            ),
             positions=(RopeConfig(name="rope-2d"),),
         ),
         front_end=FRONT_ENDS["fine-16k"],

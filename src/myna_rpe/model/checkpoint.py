@@ -27,12 +27,13 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from ..audio.melspectrogram import MelSpectrogram
 from ..config import Architecture, lookup_architecture
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from .encoder import Encoder
 from .manifest import (
     CONFIG_FILE,
@@ -153,6 +154,40 @@ class MynaModel(
                 tensor.copy_(tensor.to(torch.float16))
         return model
 
+    def part(self, patch: str) -> "MynaModel":
+        """Return a model that reads one patch shape of a hybrid, at its share of the cost.
+
+        Its embedding is that shape's part of the hybrid's. Where the shapes have not learnt equally
+        much, one of them may be the better model.
+
+        Args:
+            patch: mel bands x frames, as ``256x2``.
+
+        Raises:
+            ConfigError: the model does not read that shape.
+        """
+        config = self.architecture.model
+        shapes = [str(shape) for shape in config.patches]
+        if patch not in shapes:
+            raise ConfigError(
+                f"patch={patch!r} is not read by this model; use one of {', '.join(shapes)}."
+            )
+        index = shapes.index(patch)
+        own = f"encoder.stems.{index}."
+        state = {
+            name.replace(own, "encoder.stems.0."): tensor
+            for name, tensor in self.state_dict().items()
+            if name.startswith(own) or not name.startswith("encoder.stems.")
+        }
+        place = slice(index * config.dim, (index + 1) * config.dim)
+        state["head.weight"] = state["head.weight"][:, place]
+        part = MynaModel(
+            self.architecture.with_(model=config.with_(patches=(config.patches[index],))),
+            {**self.provenance, "part_of": self.space_id},
+        )
+        part.load_state_dict(state)
+        return part.train(self.training)
+
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `config.json`; other files in the folder stay.
 
@@ -176,7 +211,9 @@ class MynaModel(
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
-                    save_file(tensors, Path(staging, WEIGHTS_FILE), metadata={"format": "pt"})
+                    # Not `save_file`, which lets nobody but the owner read what it writes.
+                    data = to_safetensors(tensors, metadata={"format": "pt"})
+                    Path(staging, WEIGHTS_FILE).write_bytes(data)
                     Path(staging, CONFIG_FILE).write_text(text, encoding="utf-8")
                     move_checkpoint(Path(staging), folder)
             except BaseException:

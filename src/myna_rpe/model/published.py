@@ -204,7 +204,7 @@ def _choose_patches(
         )
     if shape.mel_bands * shape.frames != patch_size:
         raise CheckpointError(
-            f"patch={shape.mel_bands}x{shape.frames} holds {shape.mel_bands * shape.frames} "
+            f"patch={shape} holds {shape.mel_bands * shape.frames} "
             f"values, but the file's patches hold {patch_size}; give a shape that does."
         )
     return (shape, _VERTICAL) if hybrid else (shape,)
