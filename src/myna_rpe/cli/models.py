@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError
 from .output import print_json, say
+
+if TYPE_CHECKING:
+    from ..model.checkpoint import MynaModel
 
 app = typer.Typer(help="List, show, import, change and pull models.", no_args_is_help=True)
 
@@ -77,7 +80,7 @@ def import_(
 ) -> None:
     """Turn published Myna or Myna-RPE weights into a checkpoint of this package."""
     from ..model.published import import_published
-    from ..model.registry import check_vacant, installed_folder
+    from ..model.registry import installed_folder
 
     if (out is None) == (name is None):
         raise ConfigError(
@@ -85,12 +88,7 @@ def import_(
         )
     folder = out if name is None else installed_folder(name)
     assert folder is not None
-    model = import_published(file, positions=positions, patch=patch)
-    if not force:
-        check_vacant(folder, model.space_id)
-    model.save(folder)
-    say(f"imported {model.space_id}")
-    typer.echo(folder)
+    _save(import_published(file, positions=positions, patch=patch), folder, "imported", force=force)
 
 
 @app.command("round")
@@ -101,14 +99,9 @@ def round_(
 ) -> None:
     """Round a model's weights to half precision: half the size, and a space of its own."""
     from ..model.checkpoint import MynaModel
-    from ..model.registry import check_vacant, resolve_model
+    from ..model.registry import resolve_model
 
-    rounded = MynaModel.load(resolve_model(model)).rounded()
-    if not force:
-        check_vacant(out, rounded.space_id)
-    rounded.save(out)
-    say(f"rounded to {rounded.space_id}")
-    typer.echo(out)
+    _save(MynaModel.load(resolve_model(model)).rounded(), out, "rounded to", force=force)
 
 
 @app.command("part")
@@ -120,14 +113,9 @@ def part(
 ) -> None:
     """Keep one patch shape of a hybrid: its part of the embedding, at its share of the cost."""
     from ..model.checkpoint import MynaModel
-    from ..model.registry import check_vacant, resolve_model
+    from ..model.registry import resolve_model
 
-    kept = MynaModel.load(resolve_model(model)).part(patch)
-    if not force:
-        check_vacant(out, kept.space_id)
-    kept.save(out)
-    say(f"kept {patch} as {kept.space_id}")
-    typer.echo(out)
+    _save(MynaModel.load(resolve_model(model)).part(patch), out, f"kept {patch} as", force=force)
 
 
 @app.command("pull")
@@ -144,6 +132,17 @@ def pull(
 
     folder = hub.pull(repo_id, name=name, revision=revision, force=force)
     say(f"installed as {folder.name}")
+    typer.echo(folder)
+
+
+def _save(model: "MynaModel", folder: Path, done: str, *, force: bool) -> None:
+    """Write a new checkpoint, over another model's only where told to; print its folder."""
+    from ..model.registry import check_vacant
+
+    if not force:
+        check_vacant(folder, model.space_id)
+    model.save(folder)
+    say(f"{done} {model.space_id}")
     typer.echo(folder)
 
 
