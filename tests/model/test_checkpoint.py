@@ -198,6 +198,12 @@ def test_a_part_of_a_hybrid_gives_its_part_of_the_embedding(positions, tmp_path:
     torch.testing.assert_close(projected + hybrid.head.bias, hybrid.project(whole))
 
 
+def test_taking_a_part_leaves_the_global_generator_alone(model: MynaModel) -> None:
+    before = torch.get_rng_state()
+    model.part("16x16")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_part_that_is_not_there_is_one_sentence(model: MynaModel) -> None:
     with pytest.raises(ConfigError, match=r"patch='8x8' is not read .* use one of 16x16\.$"):
         model.part("8x8")

@@ -139,10 +139,11 @@ def _save(model: "MynaModel", folder: Path, done: str, *, force: bool) -> None:
     """Write a new checkpoint, over another model's only where told to; print its folder."""
     from ..model.registry import check_vacant
 
+    space_id = model.space_id
     if not force:
-        check_vacant(folder, model.space_id)
+        check_vacant(folder, space_id)
     model.save(folder)
-    say(f"{done} {model.space_id}")
+    say(f"{done} {space_id}")
     typer.echo(folder)
 
 

@@ -181,10 +181,9 @@ class MynaModel(
         }
         place = slice(index * config.dim, (index + 1) * config.dim)
         state["head.weight"] = state["head.weight"][:, place]
-        part = MynaModel(
-            self.architecture.with_(model=config.with_(patches=(config.patches[index],))),
-            {**self.provenance, "part_of": self.space_id},
-        )
+        own_config = config.with_(patches=(config.patches[index],))
+        part = MynaModel.untrained(self.architecture.with_(model=own_config))
+        part.provenance = {**self.provenance, "part_of": self.space_id}
         part.load_state_dict(state)
         return part.train(self.training)
 
@@ -220,7 +219,7 @@ class MynaModel(
                 if is_new:
                     folder.rmdir()
                 raise
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             raise CheckpointError(
                 f"folder={folder} cannot take the checkpoint ({error}); "
                 "free some space or choose another folder."
