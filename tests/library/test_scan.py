@@ -391,6 +391,13 @@ def test_vectors_of_another_space_are_refused(catalogue, folder):
     assert catalogue.counts().vectors == 0
 
 
+def test_the_remedy_names_the_librarys_model_unless_that_is_the_one_that_changed(catalogue):
+    with pytest.raises(LibraryError, match=f"use model '{HEADER.model}', or another --library"):
+        catalogue.check_space("space-b", "other")
+    with pytest.raises(LibraryError, match=r"cannot be compared; use another --library\.$"):
+        catalogue.check_space("space-b", HEADER.model)
+
+
 def test_no_workers_are_an_error(catalogue, folder):
     with pytest.raises(ConfigError, match="workers=0"):
         scan(catalogue, [folder], no_analysis, workers=0)

@@ -207,10 +207,12 @@ class Catalogue:
             LibraryError: they may not.
         """
         if space_id != self.header.space_id:
+            # After an upgrade the same name may stand for other weights.
+            model = "" if owner == self.header.model else f"model {self.header.model!r}, or "
             raise LibraryError(
                 f"library={str(self.folder)!r} holds vectors of {self.header.space_id}, and "
-                f"model {owner!r} makes those of {space_id}, which cannot be compared; use model "
-                f"{self.header.model!r}, or another --library."
+                f"model {owner!r} makes those of {space_id}, which cannot be compared; use "
+                f"{model}another --library."
             )
 
     # --- settings --------------------------------------------------------------------------------
