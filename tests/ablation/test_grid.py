@@ -166,6 +166,7 @@ COMES_ALONG = {
     "ablate_positions": (8, {0, 1, 2}),
     "ablate_training": (8, {0, 1, 2}),
     "ablate_default": (11, {0}),
+    "ablate_slopes": (6, {0}),
 }
 
 

@@ -11,8 +11,18 @@ from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from myna_rpe.errors import ConfigError, TaskError
-from myna_rpe.evaluation import probes
-from myna_rpe.evaluation.probes import GRIDS, MERGES, Probe, ProbeData, Setting, encode, run_probe
+from myna_rpe.evaluation.probes import (
+    GRIDS,
+    MERGES,
+    Probe,
+    ProbeData,
+    Setting,
+    encode,
+    run_probe,
+    stack,
+)
+from myna_rpe.evaluation.probes.problem import pose
+from myna_rpe.evaluation.probes.tracks import Tracks
 
 CLASSES = ("blues", "jazz", "rock")
 LINEAR = Setting(False, 64, True, 0.25, 1e-3, 1e-4)
@@ -145,7 +155,7 @@ def reference_fit(setting: Setting, train: ProbeData, valid: ProbeData, steps: i
 
 def fit_problem(settings, train, valid, **options):
     options = {"seed": 0, "max_steps": 64, "patience": 256} | options
-    problem, _ = probes._problem(
+    problem, _ = pose(
         (train.embeddings, encode("classification", CLASSES, train.labels)),
         (valid.embeddings, encode("classification", CLASSES, valid.labels)),
         None,
@@ -155,7 +165,7 @@ def fit_problem(settings, train, valid, **options):
         device="cpu",
         **options,
     )
-    return probes._fit(settings, problem)
+    return stack.fit_settings(settings, problem)
 
 
 @pytest.mark.parametrize("setting", [LINEAR, HIDDEN, replace(HIDDEN, standardise=False, l2=0.0)])
@@ -299,9 +309,9 @@ def test_test_labels_are_read_after_everything_is_predicted(monkeypatch):
     log = []
     test = music(45, 3)
     test = replace(test, labels=Watched(test.labels, log))
-    logits = probes._Fitted.logits
+    logits = stack.Fitted.logits
     monkeypatch.setattr(
-        probes._Fitted, "logits", lambda self, x: (log.append("predict"), logits(self, x))[1]
+        stack.Fitted, "logits", lambda self, x: (log.append("predict"), logits(self, x))[1]
     )
     run(test=test, seeds=[0, 1], grid=[LINEAR, HIDDEN])
     assert log == ["predict", "predict", "test labels"]
@@ -337,7 +347,7 @@ def test_merging_equals_the_loop_over_tracks(rng, merge):
     def softmax(values):
         return np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True)
 
-    tracks = probes._Tracks.of(names, 7)
+    tracks = Tracks.of(names, 7)
     merged = tracks.merge("classification", merge, torch.from_numpy(logits)).numpy()
     assert tracks.names == ("b", "a", "c")
     for row, track in enumerate(tracks.names):

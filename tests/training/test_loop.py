@@ -363,6 +363,20 @@ def test_every_precision_learns_and_gives_a_float32_model(shards, run, precision
     assert all(tensor.dtype == torch.float32 for tensor in weights(run).values())
 
 
+def test_a_run_records_the_precision_that_auto_became(shards, run, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    on_cpu = {"hardware": Hardware("cpu")}
+    with pytest.raises(PowerCutError):
+        train(config("precision=auto"), shards, run, report=killed_at(5), **on_cpu)
+    assert json.loads((run / "config.json").read_text())["precision"] == "bf16-mixed"
+    train(config("precision=auto"), shards, run, resume=True, **on_cpu)
+
+    # Another machine would go on in other arithmetic; it says so instead.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(TrainingError, match="precision: bf16-mixed -> fp32"):
+        train(config("precision=auto"), shards, run, resume=True, **on_cpu)
+
+
 def test_recomputing_activations_changes_nothing(shards, run, tmp_path):
     train(config("recompute=true"), shards, run)
     train(config(), shards, tmp_path / "kept")

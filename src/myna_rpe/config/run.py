@@ -93,10 +93,11 @@ class RunConfig(Config):
     it started from; null: random ones. ``batch_size`` counts tracks, over all processes.
     ``micro_batch_size``: the encoder sees so many tracks at a time, with the gradient of the whole
     batch (cached gradients, Gao et al. 2021); null: all at once. ``recompute``: activations are
-    computed again in the backward pass instead of kept. ``seed`` decides the initial weights, the
-    order of tracks, the views and the kept patches; each is derived from it and the step, so a
-    resumed run repeats an uninterrupted one. ``log_every`` and ``checkpoint_every`` are in steps;
-    ``keep_checkpoints`` newest ones stay, and the best.
+    computed again in the backward pass instead of kept. ``precision`` auto: bf16-mixed where the
+    hardware multiplies bfloat16, else fp32; a run's folder says which. ``seed`` decides the initial
+    weights, the order of tracks, the views and the kept patches; each is derived from it and the
+    step, so a resumed run repeats an uninterrupted one. ``log_every`` and ``checkpoint_every`` are
+    in steps; ``keep_checkpoints`` newest ones stay, and the best.
     """
 
     recipe: str
@@ -112,7 +113,7 @@ class RunConfig(Config):
     validation: ValidationConfig | None = None
     batch_size: int = Field(64, ge=2)
     micro_batch_size: int | None = Field(None, ge=1)
-    precision: Literal["fp32", "bf16-mixed", "bf16"] = "bf16-mixed"
+    precision: Literal["auto", "fp32", "bf16-mixed", "bf16"] = "auto"
     recompute: bool = False
     compile: bool = False
     seed: int = Field(0, ge=0)

@@ -81,6 +81,29 @@ def check_fabric() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
+def settle_precision(config: RunConfig, hardware: Hardware) -> RunConfig:
+    """Return the run with a precision that is not ``auto``: what this hardware is fast in.
+
+    bfloat16 without units for it costs several times what float32 does.
+    """
+    if config.precision != "auto":
+        return config
+    on_gpu = hardware.device != "cpu" and torch.cuda.is_available()
+    has_units = _gpu_multiplies_bf16() if on_gpu else _cpu_multiplies_bf16()
+    return config.with_(precision="bf16-mixed" if has_units else "fp32")
+
+
+def _gpu_multiplies_bf16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Tell whether the processor has units that were seen to be faster; unknown counts as no."""
+    # Older versions of PyTorch do not say.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(unit) for unit in ("amx_bf16", "avx512_bf16"))
+
+
 @contextmanager
 def launch(config: RunConfig, hardware: Hardware) -> Iterator[Any]:
     """A Fabric whose processes are all running, and disconnected from each other at the end."""
@@ -93,7 +116,7 @@ def launch(config: RunConfig, hardware: Hardware) -> Iterator[Any]:
         devices=devices,
         num_nodes=nodes,
         strategy=DDPStrategy() if devices * nodes > 1 else "auto",
-        precision=_PRECISIONS[config.precision],
+        precision=_PRECISIONS[settle_precision(config, hardware).precision],
     )
     fabric.launch()
     try:

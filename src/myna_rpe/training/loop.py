@@ -29,7 +29,7 @@ from ..model.checkpoint import MynaModel, fill
 from ..objectives import WeightedSum, build_objectives
 from ..processes import is_first_process
 from .journal import Journal, TrainProgress
-from .launch import Hardware, check_fabric, launch
+from .launch import Hardware, check_fabric, launch, settle_precision
 from .optim import Budget, build_optimizer, clip_gradients, learning_rate_factor, set_learning_rate
 from .origin import describe_origin
 from .run_folder import RunFolder
@@ -55,7 +55,7 @@ def train(
     """Pretrain a model; everything goes to the folder `out`.
 
     Args:
-        config: the complete run.
+        config: the complete run; ``precision=auto`` is settled, and recorded, before it begins.
         shards: folder that `prepare_shards` made.
         out: folder of the run; must not hold one, or with `resume` must hold this one.
         init: the model to go on from, whose space id ``config.init`` is; None: random weights.
@@ -77,6 +77,7 @@ def train(
         SystemExit: after SIGTERM, once a checkpoint is written.
     """
     hardware = hardware or Hardware()
+    config = settle_precision(config, hardware)
     plan = _plan(config, shards, out, init=init, resume=resume, hardware=hardware, wandb=wandb)
     with launch(config, hardware) as fabric:
         return _run(plan, fabric, workers=hardware.workers, wandb=wandb, report=report)
