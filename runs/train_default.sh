@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # The weights that come with the package, from nothing. Everything resumes: run it again.
 #
-#   runs/train_default.sh OUT
+#   runs/train_default.sh OUT [OPTIONS]
 #
+# OPTIONS  of myna pretrain, for all three trainings: --devices 4 for as many GPUs;
+#          --devices 2 --threads 1 for two CPU cores.
 # Needs    myna-rpe with its extras (pip install '.[train,eval]'), apt-get and dpkg-deb.
 # Disk     12 GB below OUT, of which 7 GB are spectrograms.
 # Time     on two CPU cores: fetching 3 minutes, rendering 15, spectrograms 12, training 65.
 set -euo pipefail
 
-if [ $# -ne 1 ]; then
+if [ $# -eq 0 ]; then
     sed -n '2,/^set/p' "$0" | grep '^#' | cut -c3-
     exit 2
 fi
 out=$1
+options=("${@:2}")
 
 myna corpus fetch "$out/music" --role train
 myna corpus perform "$out/performances" --keys 2 --performances 3 --seconds 20
@@ -23,7 +26,7 @@ pretrain() { # recipe, run, options
     local resume=()
     [ -e "$out/$2/config.json" ] && resume=(--resume)
     if [ ! -e "$out/$2/model/config.json" ]; then
-        myna pretrain "$1" --data "$out/shards" -o "$out/$2" "${resume[@]}" "${@:3}"
+        myna pretrain "$1" --data "$out/shards" -o "$out/$2" "${resume[@]}" "${@:3}" "${options[@]}"
     fi
 }
 pretrain myna-5m-sparse sparse

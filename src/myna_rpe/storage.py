@@ -39,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -147,7 +147,7 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in a folder survive a power cut, where the system can do that."""
     try:
         handle = os.open(folder, os.O_RDONLY)

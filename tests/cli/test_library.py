@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from myna_rpe.embedder import load_model
-from myna_rpe.library.catalogue import Catalogue, library_folder
+from myna_rpe.embedding_job import header_of
+from myna_rpe.library.catalogue import NEXT_FOLDER, Catalogue, library_folder
 from myna_rpe.model.registry import DEFAULT_MODEL
 
 from ..embedding_support import Ended, assert_one_sentence, install, start_myna, write_chord
@@ -150,6 +151,38 @@ def test_after_a_rebuild_a_scan_analyses_nothing(myna: Myna, music: Path, librar
         assert_one_sentence(myna("library", *command), "has vectors but no catalogue.sqlite")
     assert myna("library", "verify", "--rebuild").code == 0
     assert "4 files = 0 analysed + 4 recognised" in myna("library", "scan", music).err
+
+
+def test_another_model_takes_over_and_playlists_stay(
+    myna: Myna, music: Path, library: Path
+) -> None:
+    assert myna("playlist", "radio", music / "0.wav", "--count", 3, "--name", "evening").code == 0
+    before = myna("playlist", "show", "evening").out
+    install("other", seed=1)
+    ended = myna("library", "reembed", "--model", "other", "--threads", 1, "--json")
+    assert ended.code == 0
+    assert "4 files = 4 analysed + 0 recognised + 0 unchanged + 0 failed" in ended.err
+    assert json.loads(ended.out)["analysed"] == 4
+    embedder = load_model("other")
+    with Catalogue(library) as catalogue:
+        assert catalogue.header.model == "other"
+        numbers, rows = catalogue.vectors()
+        for number, row in zip(numbers, rows, strict=True):
+            path = catalogue.track(int(number)).path
+            np.testing.assert_allclose(row, embedder.embed(path), atol=1e-5)
+    assert myna("playlist", "show", "evening").out == before
+    for command in ("scan",), ("reembed", "--model", "other"):
+        assert "4 unchanged" in myna("library", *command).err
+
+
+def test_status_tells_of_a_new_model_that_is_under_way(myna: Myna, library: Path) -> None:
+    assert "reembedding: None" in myna("library", "status").out
+    install("other", seed=1)
+    header = header_of(load_model("other"))
+    with Catalogue.create(library / NEXT_FOLDER, header):
+        pass
+    told = json.loads(myna("library", "status", "--json").out)["reembedding"]
+    assert told == f"other ({header.space_id}), 0 tracks so far"
 
 
 def test_remove_takes_tracks_out(myna: Myna, music: Path, library: Path) -> None:

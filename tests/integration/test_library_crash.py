@@ -1,4 +1,4 @@
-"""`myna library scan` killed with SIGKILL at random moments, again and again, until it is done."""
+"""`myna library scan` and `reembed` killed with SIGKILL at random moments, until they are done."""
 
 import math
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from myna_rpe.library.verify import verify
 
 from ..embedding_support import install, write_chord
 
-# A process that has imported everything forks one scan for each line it reads, and says its number:
-# what is killed is a real scan, without the seconds that imports take. Small batches, so that there
-# is much to kill.
+# A process that has imported everything forks a command for each line it reads, and says its
+# number: what is killed is a real command, without the seconds that imports take. Small batches, so
+# that there is much to kill.
 PROGRAM = """
 import os, sys
 import torch
@@ -41,10 +42,10 @@ for line in sys.stdin:
 """
 
 
-class Scans:
-    """Starts scans, and kills them after some time on the processor."""
+class Commands:
+    """Starts commands, and kills them after some time on the processor."""
 
-    def __enter__(self) -> "Scans":
+    def __enter__(self) -> "Commands":
         self._server = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -62,6 +63,10 @@ class Scans:
     def scan(self, music: Path, library: Path, kill_after: float = math.inf) -> tuple[int, float]:
         """Return the status a scan ended with, and the seconds it was given."""
         arguments = ("library", "scan", music, "--library", library, "--model", "small")
+        return self.run(arguments, kill_after)
+
+    def run(self, arguments: Sequence[object], kill_after: float = math.inf) -> tuple[int, float]:
+        """Return the status a command ended with, and the seconds it was given."""
         self._server.stdin.write("\t".join(map(str, arguments)) + "\n")
         self._server.stdin.flush()
         number = int(self._server.stdout.readline())
@@ -119,18 +124,18 @@ def kill_until_done(tmp_path: Path, *, kills: int, files: int, seconds: float) -
         (music / f"copy{copy:03}.wav").write_bytes((music / f"{copy:03}.wav").read_bytes())
     (music / "bad.mp3").write_bytes(b"no music")
     library, hits, before, killed_scans = tmp_path / "killed", 0, 0, 0
-    with Scans() as scans:
-        assert scans.scan(music, tmp_path / "whole")[0] == 0
+    with Commands() as commands:
+        assert commands.scan(music, tmp_path / "whole")[0] == 0
         for _ in range(kills):
             # From before the library exists to well into the work.
-            status, used = scans.scan(music, library, rng.uniform(0.0, seconds))
+            status, used = commands.scan(music, library, rng.uniform(0.0, seconds))
             killed_scans += status == signal.SIGKILL
             tracks = check_nothing_is_broken(library)
             assert tracks >= before, "a track was lost"
             hits += tracks > before
             print(f"killed after {used:.2f} s with {tracks} tracks")
             before = tracks
-        assert scans.scan(music, library)[0] == 0
+        assert commands.scan(music, library)[0] == 0
     print(f"{killed_scans} of {kills} killed, {hits} of them after keeping tracks")
 
     whole, killed = contents(tmp_path / "whole"), contents(library)
@@ -148,6 +153,48 @@ def kill_until_done(tmp_path: Path, *, kills: int, files: int, seconds: float) -
     return hits
 
 
+def kill_reembedding_until_done(tmp_path: Path, *, kills: int, files: int, seconds: float) -> int:
+    """Kill `reembed` `kills` times, let the last one finish; return how many of them kept tracks.
+
+    At any time the library is all of the old space, or all of the new one.
+    """
+    rng = random.Random(kills)
+    music, library, whole = (tmp_path / name for name in ("music", "library", "whole"))
+    install()
+    install("other", seed=1)
+    for number in range(files):
+        write_chord(music / f"{number:03}.wav", 0.1, pitch=100 + 7 * number)
+    command = ("library", "reembed", "--library", library, "--model", "other")
+    hits, before, killed_runs = 0, 0, 0
+    with Commands() as commands:
+        at_once = ("library", "scan", music, "--library", whole, "--model", "other")
+        assert commands.run(at_once)[0] == 0
+        assert commands.scan(music, library)[0] == 0
+        old, new = contents(library), contents(whole)
+        for _ in range(kills):
+            status, _ = commands.run(command, rng.uniform(0.0, seconds))
+            killed_runs += status == signal.SIGKILL
+            assert check_nothing_is_broken(library) == files
+            done = check_nothing_is_broken(library / "next")
+            if contents(library) != old:
+                break  # it was done before it could be killed
+            assert done >= before, "a track was lost"
+            hits += done > before
+            before = done
+        else:
+            assert commands.run(command)[0] == 0
+    print(f"{killed_runs} of {kills} killed, {hits} of them after keeping tracks")
+    there = contents(library)
+    assert there.keys() == new.keys()
+    for path, row in new.items():
+        np.testing.assert_allclose(
+            np.frombuffer(there[path], "<f4"), np.frombuffer(row, "<f4"), atol=1e-5
+        )
+    assert verify(library).problems == ()
+    assert not (library / "next").exists()
+    return hits
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_five_kills_lose_nothing(tmp_path):
     kill_until_done(tmp_path, kills=5, files=60, seconds=0.3)
@@ -157,3 +204,14 @@ def test_five_kills_lose_nothing(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_fifty_kills_lose_nothing(tmp_path):
     assert kill_until_done(tmp_path, kills=50, files=900, seconds=0.3) >= 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_four_killed_reembeddings_lose_nothing(tmp_path):
+    kill_reembedding_until_done(tmp_path, kills=4, files=60, seconds=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_forty_killed_reembeddings_lose_nothing(tmp_path):
+    assert kill_reembedding_until_done(tmp_path, kills=40, files=900, seconds=0.5) >= 8

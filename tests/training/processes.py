@@ -18,4 +18,5 @@ def torchrun(script: str, *arguments: object, processes: int = 2) -> str:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr, done.stderr  # what a user can do nothing about
     return done.stdout

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..embedding_table import Header
     from ..library.catalogue import Catalogue, Job
     from ..library.comparison import Again
-    from ..library.scan import ScanReport
+    from ..library.scan import Progress, ScanReport
     from ..library.verify import Health
 
 app = typer.Typer(help="Scan music into a library, and look after it.", no_args_is_help=True)
@@ -111,6 +111,43 @@ def rescan(
         _scan(catalogue, paths, load, workers, Again.ALL, as_json)
 
 
+@app.command("reembed")
+def reembed(
+    library: Library = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FOLDER|FILE", help="The model; default: the package's own."),
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    nice: Nice = False,
+    as_json: Json = False,
+) -> None:
+    """Analyse the whole library with another model; its tracks and playlists stay.
+
+    For new weights, or better ones. Everything else sees the old embeddings until all of the new
+    ones are there. Interrupted or killed, run it again: it goes on.
+    """
+    from ..embedding_job import header_of
+    from ..library.reembed import reembed as reembed_library
+    from ..model.registry import DEFAULT_MODEL
+
+    with opened_library(library) as catalogue:
+        _be_nice(nice)
+        embedder = _load(model or DEFAULT_MODEL, device, threads, None)
+        with _scanning() as progress:
+            report = reembed_library(
+                *(catalogue, header_of(embedder), lambda: embedder),
+                workers=workers,
+                progress=progress,
+            )
+    _tell(report)
+    say(f"the library holds embeddings of {embedder.space_id} now")
+    if as_json:
+        print_json(_summary(report))
+
+
 @app.command("status")
 def status(library: Library = None, as_json: Json = False) -> None:
     """Show what the library holds, and how the last scan went."""
@@ -126,6 +163,7 @@ def status(library: Library = None, as_json: Json = False) -> None:
             "folders": catalogue.setting("folders", []),
             **asdict(counts),
             "scanning": running,
+            "reembedding": _next_model(catalogue.folder),
             "last_scan": _job(jobs[0]) if jobs else None,
         }
     if as_json:
@@ -233,8 +271,7 @@ def _opened(
     from ..library.database import CATALOGUE_FILE
 
     folder = folder or library_folder()
-    if nice and hasattr(os, "nice"):
-        os.nice(19)
+    _be_nice(nice)
     loaded: list[Embedder] = []
 
     def load(name: str, like: "Header | None") -> "Embedder":
@@ -256,6 +293,11 @@ def _opened(
             embedder = load(model, header)
             catalogue.check_space(embedder.space_id, embedder.source)
         yield catalogue, lambda: load(header.model, header)
+
+
+def _be_nice(nice: bool) -> None:
+    if nice and hasattr(os, "nice"):
+        os.nice(19)
 
 
 def _load(name: str, device: str, threads: int | None, like: "Header | None") -> "Embedder":
@@ -287,8 +329,7 @@ def _scan(
 ) -> None:
     from ..library.scan import scan as scan_folders
 
-    with staged_progress(list="list", scan="scan") as progress, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # silent tracks are counted
+    with _scanning() as progress:
         report = scan_folders(
             catalogue, paths, load, workers=workers, again=again, progress=progress
         )
@@ -300,6 +341,14 @@ def _scan(
             f"files={report.found} could not be analysed, not one of them; the reasons are in "
             "`myna library failures`."
         )
+
+
+@contextmanager
+def _scanning() -> Iterator["Progress"]:
+    """Give what shows the progress of a scan."""
+    with staged_progress(list="list", scan="scan") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # silent tracks are counted
+        yield progress
 
 
 def _tell(report: "ScanReport") -> None:
@@ -349,6 +398,19 @@ def _running(catalogue: "Catalogue", jobs: "list[Job]") -> int | None:
             return None
     except LibraryError:
         return jobs[0].pid
+
+
+def _next_model(folder: Path) -> str | None:
+    """Return the model that the library is being analysed anew with, and how far that is."""
+    from ..library.catalogue import NEXT_FOLDER, Catalogue
+    from ..library.database import CATALOGUE_FILE
+
+    workshop = folder / NEXT_FOLDER
+    if not (workshop / CATALOGUE_FILE).exists():
+        return None
+    with Catalogue(workshop) as new:
+        counts = new.counts()
+        return f"{new.header.model} ({new.header.space_id}), {counts.present} tracks so far"
 
 
 def _job(job: "Job") -> dict[str, Any]:

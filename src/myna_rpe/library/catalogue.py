@@ -9,9 +9,10 @@ A track whose file is gone is ``missing``: it stays, with its playlists, and no 
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +24,16 @@ from jaxtyping import Float32, Int64
 
 from ..embedding_table import Header, path_from_text
 from ..errors import EmbeddingError, LibraryError
-from ..storage import AlreadyLockedError, acquire_lock, write_json
+from ..storage import AlreadyLockedError, acquire_lock, sync_folder, write_json
 from .database import CATALOGUE_FILE, Database, can_write, create_database, damaged
 from .stored import StoredPlaylists
 from .tracks import TRACK_COLUMNS, Track, absolute, track_of
-from .vectors import IDENTITIES_FILE, Vectors
+from .vectors import IDENTITIES_FILE, VECTORS_FILE, Vectors
 
 SPACE_FILE = "vectors.json"
 LOCK_FILE = "lock"
+NEXT_FOLDER = "next"
+"""Where `reembed` makes the vectors that are to take the place of these."""
 
 
 def library_folder() -> Path:
@@ -208,11 +211,12 @@ class Catalogue:
         """
         if space_id != self.header.space_id:
             # After an upgrade the same name may stand for other weights.
-            model = "" if owner == self.header.model else f"model {self.header.model!r}, or "
+            model = "" if owner == self.header.model else f"use model {self.header.model!r}, or "
             raise LibraryError(
                 f"library={str(self.folder)!r} holds vectors of {self.header.space_id}, and "
-                f"model {owner!r} makes those of {space_id}, which cannot be compared; use "
-                f"{model}another --library."
+                f"model {owner!r} makes those of {space_id}, which cannot be compared; {model}"
+                f"analyse it anew with `myna library reembed --model {owner}`, which keeps its "
+                "playlists, or use another --library."
             )
 
     # --- settings --------------------------------------------------------------------------------
@@ -225,9 +229,14 @@ class Catalogue:
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a value under a name."""
         with self.database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value))
-            )
+            self.put_setting(connection, name, value)
+
+    @staticmethod
+    def put_setting(connection: sqlite3.Connection, name: str, value: Any) -> None:
+        """Keep a value under a name, as part of a transaction."""
+        connection.execute(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value))
+        )
 
     # --- tracks ----------------------------------------------------------------------------------
 
@@ -282,6 +291,7 @@ class Catalogue:
             np.dtype((np.int64, 2)),
         )
         numbers, rows, file = pairs[:, 0].copy(), pairs[:, 1], self.vector_file.rows()
+        self._check_same_space()
         if rows.size and int(rows[-1]) >= len(file):
             raise self._vectors_lost(int(rows[-1]), len(file))
         if np.array_equal(rows, np.arange(len(rows))):
@@ -293,7 +303,14 @@ class Catalogue:
         row = self.database.one("SELECT vector FROM tracks WHERE id = ?", (number,))
         if row is None or row[0] is None:
             return None
-        return np.array(self.vector_file.rows()[row[0]])
+        rows = self.vector_file.rows()
+        self._check_same_space()
+        return np.array(rows[row[0]])
+
+    def reopen_vectors(self, header: Header) -> None:
+        """Go on with the vectors of another space, which took the place of those before."""
+        self.header = header
+        self.vector_file = Vectors(self.folder, header.dim)
 
     # --- failures, jobs, counts ------------------------------------------------------------------
 
@@ -351,7 +368,11 @@ class Catalogue:
         told, kept = read_space(self.folder), self.setting("space")
         if kept is not None:
             header = header_of_json(self.folder, kept)
-            if told is not None and told.space_id != header.space_id:
+            if (
+                told is not None
+                and told.space_id != header.space_id
+                and not finish_move(self.folder, header.space_id)
+            ):
                 raise LibraryError(
                     f"library={str(self.folder)!r} has a catalogue for vectors of "
                     f"{header.space_id} beside vectors of {told.space_id}, which do not belong "
@@ -364,6 +385,15 @@ class Catalogue:
         if not self.read_only:
             self.set_setting("space", told.to_metadata())
         return told
+
+    def _check_same_space(self) -> None:
+        """Refuse to read on where another process has analysed the library anew meanwhile."""
+        kept = self.setting("space")
+        if kept is not None and header_of_json(self.folder, kept).space_id != self.header.space_id:
+            raise LibraryError(
+                f"library={str(self.folder)!r} was analysed anew with another model since it was "
+                "opened; open it again."
+            )
 
     def _check_vectors(self) -> None:
         (last,) = self.database.one("SELECT max(vector) FROM tracks WHERE state = 'present'")
@@ -404,6 +434,38 @@ def locked(folder: Path) -> Iterator[None]:
         ) from error
     with lock:
         yield
+
+
+def finish_move(folder: Path, space_id: str) -> bool:
+    """Put the vectors that `reembed` made in the place of those before.
+
+    Args:
+        folder: of the library.
+        space_id: of the vectors that its catalogue is for by now.
+
+    Returns:
+        Whether there are such vectors.
+
+    Raises:
+        LibraryError: the folder cannot be written to.
+    """
+    workshop = folder / NEXT_FOLDER
+    made = read_space(workshop)
+    if made is None or made.space_id != space_id:
+        return False
+    try:
+        # What names the space comes last: as long as it lies there, the move is not over.
+        for name in (VECTORS_FILE, IDENTITIES_FILE, SPACE_FILE):
+            with suppress(FileNotFoundError):
+                (workshop / name).replace(folder / name)
+            sync_folder(folder)
+    except OSError as error:
+        raise LibraryError(
+            f"library={str(folder)!r} cannot take its new vectors out of {str(workshop)!r}: "
+            f"{error.strerror or error}; mend that and run the same command again."
+        ) from error
+    shutil.rmtree(workshop, ignore_errors=True)
+    return True
 
 
 def read_space(folder: Path) -> Header | None:

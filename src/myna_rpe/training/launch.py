@@ -6,6 +6,7 @@ by `torchrun` or a cluster's scheduler, whose numbers are then taken from the en
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,10 @@ def launch(config: RunConfig, hardware: Hardware) -> Iterator[Any]:
     )
     fabric.launch()
     try:
-        yield fabric
+        with warnings.catch_warnings():
+            # Of what it calls itself and PyTorch has deprecated: no user could change that.
+            warnings.filterwarnings("ignore", category=FutureWarning, module="lightning_fabric")
+            yield fabric
     except BaseException as error:
         # Its frames hold the wrapped network, which would keep the connection open.
         clear_frames(error.__traceback__)
