@@ -187,6 +187,14 @@ def test_what_was_begun_for_a_third_model_is_thrown_away(catalogue, music):
     assert not (catalogue.folder / NEXT_FOLDER).exists()
 
 
+def test_back_to_the_model_it_has_what_was_begun_is_thrown_away(catalogue, music):
+    with pytest.raises(KeyboardInterrupt):
+        moved(catalogue, Better(most=2))
+    reembed(catalogue, HEADER, no_analysis)
+    assert_is_as_before(catalogue.folder, music)
+    assert not (catalogue.folder / NEXT_FOLDER).exists()
+
+
 def test_leftovers_of_a_move_do_not_stop_the_next(catalogue, music):
     moved(catalogue)
     with closing(Catalogue.create(catalogue.folder / NEXT_FOLDER, NEW)) as leftover:

@@ -465,6 +465,19 @@ def test_partial_results_are_there_while_the_scan_goes_on(catalogue, folder, mon
     assert seen == [(n, 5, n) for n in range(1, 6)]
 
 
+def test_a_folder_that_is_removed_whole_is_no_longer_one_of_the_library(
+    catalogue, folder, tmp_path
+):
+    other = write_tone(tmp_path / "other" / "single", 99).parent
+    scanned(catalogue, folder, other)
+    remove(catalogue, [folder / "album-0"])
+    assert catalogue.setting("folders") == [str(folder), str(other)]
+    remove(catalogue, [folder])
+    assert catalogue.setting("folders") == [str(other)]
+    remove(catalogue, [tmp_path])
+    assert catalogue.setting("folders") == []
+
+
 def test_removed_tracks_keep_their_vectors_for_the_day_they_are_back(catalogue, folder, music):
     scanned(catalogue, folder)
     (folder / "album-0" / "bad.wav").write_bytes(b"bad")

@@ -208,7 +208,7 @@ def remove(
     """Take tracks out of the library; the files are left alone.
 
     Their vectors are kept for the day they come back, and so are their places in playlists. A scan
-    of their folder brings them back.
+    of their folder brings them back; a folder that was removed whole has to be named for that.
     """
     from ..library.scan import remove as remove_paths
 

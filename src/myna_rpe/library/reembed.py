@@ -34,8 +34,8 @@ def reembed(
     """Analyse all tracks of a library with another model, and return what the scan did.
 
     Interrupted or killed, run it again: it goes on, and once it is done it is a scan like any
-    other. Tracks whose files are gone keep their number
-    and their places in playlists, and are analysed when the files come back.
+    other. Tracks whose files are gone keep their number and their places in playlists, and are
+    analysed when the files come back.
 
     Args:
         catalogue: the library, open; afterwards it is one of the new space.
@@ -50,14 +50,14 @@ def reembed(
         ConfigError: fewer than 1 worker.
     """
     folder = catalogue.folder
-    roots = _roots(catalogue)
-    if header.space_id == catalogue.header.space_id:
-        return scan(catalogue, roots, load, workers=workers, progress=progress)
+    workshop, roots = folder / NEXT_FOLDER, _roots(catalogue)
     with catalogue.locked():
-        workshop = folder / NEXT_FOLDER
         begun = read_space(workshop)
         if begun is None or begun.space_id != header.space_id:
             shutil.rmtree(workshop, ignore_errors=True)
+    if header.space_id == catalogue.header.space_id:
+        return scan(catalogue, roots, load, workers=workers, progress=progress)
+    with catalogue.locked():
         _check_seen(catalogue, roots)
         with closing(Catalogue.create(workshop, header)) as new:
             report = scan(

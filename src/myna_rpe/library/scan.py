@@ -138,17 +138,24 @@ def remove(catalogue: Catalogue, paths: Sequence[Path]) -> int:
     """Take the tracks and failures at and below paths out of a library; return how many.
 
     Their vectors stay on the disk: a file that comes back is recognised. Playlists keep the place.
+    A folder that is removed whole is scanned again only where it is named.
 
     Raises:
         LibraryError: a scan is under way, or the library cannot be written to.
     """
     removed = 0
+    gone = [absolute(path) for path in paths]
     with catalogue.locked(), catalogue.database.transaction() as connection:
-        for path in paths:
+        folders = {
+            text: os.fsencode(path_from_text(text)) for text in catalogue.setting("folders", [])
+        }
+        kept = [t for t, folder in folders.items() if not any(is_below(folder, p) for p in gone)]
+        catalogue.put_setting(connection, "folders", kept)
+        for path in gone:
             for table in ("tracks", "failures"):
                 removed += connection.execute(
                     f"DELETE FROM {table} WHERE path = ? OR (path > ? AND path < ?)",
-                    below(absolute(path)),
+                    below(path),
                 ).rowcount
     return removed
 
