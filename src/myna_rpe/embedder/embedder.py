@@ -362,7 +362,7 @@ def load_model(
             with the package, `DEFAULT_MODEL`.
         device: ``auto`` (CUDA if there is one), or any name torch knows.
         precision: ``fp32``: the same vector alone and in any batch; ``mixed``: linears in bf16,
-            faster, and close.
+            close, and faster where the hardware has units for it; three times slower elsewhere.
         kernel: an attention kernel's name, or ``auto``.
         context: which spans of a track are read.
         layer: read after this many blocks; None: after the last.
