@@ -101,6 +101,15 @@ def contents(library: Path) -> dict[Path, bytes]:
         return {path: row.tobytes() for path, row in zip(paths, rows, strict=True)}
 
 
+def assert_same(there: dict[Path, bytes], expected: dict[Path, bytes]) -> None:
+    """The same tracks have the same vectors, up to rounding."""
+    assert there.keys() == expected.keys()
+    for path, row in expected.items():
+        np.testing.assert_allclose(
+            np.frombuffer(there[path], "<f4"), np.frombuffer(row, "<f4"), atol=1e-5
+        )
+
+
 def check_nothing_is_broken(library: Path) -> int:
     """Open the library as any reader would; return how many tracks it has."""
     if not (library / "catalogue.sqlite").exists():
@@ -140,11 +149,7 @@ def kill_until_done(tmp_path: Path, *, kills: int, files: int, seconds: float) -
 
     whole, killed = contents(tmp_path / "whole"), contents(library)
     assert len(killed) == files + files // 10
-    assert killed.keys() == whole.keys()
-    for path, row in whole.items():
-        np.testing.assert_allclose(
-            np.frombuffer(killed[path], "<f4"), np.frombuffer(row, "<f4"), atol=1e-5
-        )
+    assert_same(killed, whole)
     health = verify(library)
     assert health.problems == ()
     assert health.rows == files  # no sound was ever analysed twice once its vector was kept
@@ -184,12 +189,7 @@ def kill_reembedding_until_done(tmp_path: Path, *, kills: int, files: int, secon
         else:
             assert commands.run(command)[0] == 0
     print(f"{killed_runs} of {kills} killed, {hits} of them after keeping tracks")
-    there = contents(library)
-    assert there.keys() == new.keys()
-    for path, row in new.items():
-        np.testing.assert_allclose(
-            np.frombuffer(there[path], "<f4"), np.frombuffer(row, "<f4"), atol=1e-5
-        )
+    assert_same(contents(library), new)
     assert verify(library).problems == ()
     assert not (library / "next").exists()
     return hits

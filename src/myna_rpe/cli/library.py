@@ -311,9 +311,7 @@ def _load(name: str, device: str, threads: int | None, like: "Header | None") ->
 
 
 def _folders(catalogue: "Catalogue") -> list[Path]:
-    from ..embedding_table import path_from_text
-
-    folders = [path_from_text(text) for text in catalogue.setting("folders", [])]
+    folders = catalogue.folders()
     if not folders:
         raise LibraryError("folders=none were scanned before; name a folder of music.")
     return folders

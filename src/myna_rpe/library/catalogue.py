@@ -238,6 +238,10 @@ class Catalogue:
             "INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value))
         )
 
+    def folders(self) -> list[Path]:
+        """Return the folders that make up the library: those that were scanned."""
+        return [path_from_text(text) for text in self.setting("folders", [])]
+
     # --- tracks ----------------------------------------------------------------------------------
 
     def tracks(

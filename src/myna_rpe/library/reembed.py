@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..embedding_table import Header, path_from_text
+from ..embedding_table import Header
 from ..errors import LibraryError
 from .catalogue import NEXT_FOLDER, Catalogue, finish_move, read_space
 from .comparison import Again, Comparison, is_below
@@ -76,7 +76,7 @@ def reembed(
 
 def _roots(catalogue: Catalogue) -> Sequence[Path]:
     """Return the folders that make up the library, and the files that lie in none of them."""
-    folders = [path_from_text(text) for text in catalogue.setting("folders", [])]
+    folders = catalogue.folders()
     inside = [absolute(folder) for folder in folders]
     alone = [
         track.path

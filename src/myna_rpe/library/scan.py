@@ -27,7 +27,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from ..embedding_table import path_from_text
 from ..errors import AudioError, ConfigError, LibraryError
 from .catalogue import Catalogue, Failure
 from .comparison import Again, Comparison, Seen, Untouched, below, is_below, shown
@@ -146,11 +145,9 @@ def remove(catalogue: Catalogue, paths: Sequence[Path]) -> int:
     removed = 0
     gone = [absolute(path) for path in paths]
     with catalogue.locked(), catalogue.database.transaction() as connection:
-        folders = {
-            text: os.fsencode(path_from_text(text)) for text in catalogue.setting("folders", [])
-        }
-        kept = [t for t, folder in folders.items() if not any(is_below(folder, p) for p in gone)]
-        catalogue.put_setting(connection, "folders", kept)
+        folders = map(os.fsencode, catalogue.folders())
+        kept = [folder for folder in folders if not any(is_below(folder, path) for path in gone)]
+        catalogue.put_setting(connection, "folders", list(map(shown, kept)))
         for path in gone:
             for table in ("tracks", "failures"):
                 removed += connection.execute(
@@ -244,13 +241,13 @@ class _Scan:
 
     def _remember_folders(self) -> None:
         """Add the folders to those that make up the library, unless they lie in one of them."""
-        known: list[str] = self._catalogue.setting("folders", [])
-        folders = [os.fsencode(path_from_text(text)) for text in known]
+        folders = [os.fsencode(folder) for folder in self._catalogue.folders()]
+        known = len(folders)
         for root in self._roots:
             inside = any(is_below(root, folder) for folder in folders)
             if not inside and os.path.isdir(root):  # noqa: PTH112
                 folders.append(root)
-        if len(folders) > len(known):
+        if len(folders) > known:
             self._catalogue.set_setting("folders", list(map(shown, folders)))
 
     def _begin(self) -> None:
