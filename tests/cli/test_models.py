@@ -210,3 +210,35 @@ def test_a_rounded_model_becomes_a_checkpoint(
     assert MynaModel.load(out).space_id in result.stderr
     model.save(out)
     assert "already holds another model" in fail(capsys, "round", "birds", "-o", str(out))
+
+
+def test_the_mean_of_models_becomes_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ModelConfig(dim=16, depth=1, heads=2, head_dim=8, mlp_dim=32, projection_dim=4)
+    models = [MynaModel.untrained(Architecture(model=sizes), seed=seed) for seed in (1, 2)]
+    for name, model in zip(("one", "two"), models, strict=True):
+        model.save(models_folder() / name)
+    MynaModel.untrained(Architecture(model=sizes.with_(depth=2))).save(models_folder() / "deep")
+    out = tmp_path / "mean"
+    result = invoke("mean", "one", "two", "-o", str(out))
+    mean = MynaModel.mean(models).space_id
+    assert result.stdout == f"{out}\n"
+    assert result.stderr == f"averaged 2 models as {mean}\n"
+    assert MynaModel.load(out).space_id == mean
+    assert "another architecture" in fail(capsys, "mean", "one", "deep", "-o", str(out))
+    assert "already holds another model" in fail(capsys, "mean", "one", "one", "-o", str(out))
+    assert "give two or more" in fail(capsys, "mean", "one", "-o", str(tmp_path / "none"))
+
+
+def test_random_weights_become_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "start"
+    result = invoke("untrained", "tiny-16k", "-o", str(out), "--seed", "3")
+    assert result.stdout == f"{out}\n"
+    drawn = MynaModel.untrained("tiny-16k", seed=3).space_id
+    assert result.stderr == f"drew {drawn}\n"
+    assert MynaModel.load(out).space_id == drawn
+    assert "already holds another model" in fail(capsys, "untrained", "tiny-16k", "-o", str(out))
+    assert "architecture='tinny'" in fail(capsys, "untrained", "tinny", "-o", str(tmp_path / "no"))

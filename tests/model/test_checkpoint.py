@@ -209,6 +209,33 @@ def test_a_part_that_is_not_there_is_one_sentence(model: MynaModel) -> None:
         model.part("8x8")
 
 
+def test_the_mean_of_models_has_the_mean_of_each_weight(tmp_path: Path) -> None:
+    models = [MynaModel.untrained(small(), seed=seed) for seed in range(3)]
+    models[0].provenance["seed"] = 0
+    MynaModel.mean(models).save(tmp_path)
+    mean = MynaModel.load(tmp_path)
+    for name, weight in mean.named_parameters():
+        each = [dict(model.named_parameters())[name].detach() for model in models]
+        torch.testing.assert_close(weight.detach(), (each[0] + each[1] + each[2]) / 3)
+    assert mean.provenance == {"seed": 0, "mean_of": [model.space_id for model in models]}
+    assert models[0].provenance == {"seed": 0}
+
+
+def test_the_mean_of_a_model_with_itself_is_that_model(model: MynaModel) -> None:
+    assert MynaModel.mean([model, model]).space_id == model.space_id
+
+
+def test_models_of_two_architectures_have_no_mean(model: MynaModel) -> None:
+    other = MynaModel.untrained(small(positions=()))
+    with pytest.raises(ConfigError, match=r"model 3 of 3 has another architecture .*alone\.$"):
+        MynaModel.mean([model, model, other])
+
+
+def test_one_model_has_no_mean(model: MynaModel) -> None:
+    with pytest.raises(ConfigError, match=r"^models=1 have no mean; give two or more\.$"):
+        MynaModel.mean([model])
+
+
 def test_space_id_names_the_encoder_and_front_end_not_the_head(model: MynaModel) -> None:
     before = model.space_id
     with torch.no_grad():

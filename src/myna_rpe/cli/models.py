@@ -91,6 +91,19 @@ def import_(
     _save(import_published(file, positions=positions, patch=patch), folder, "imported", force=force)
 
 
+@app.command("untrained")
+def untrained(
+    architecture: Annotated[str, typer.Argument(help="A preset: see `myna models list`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights.")] = 0,
+    force: Force = False,
+) -> None:
+    """Draw random weights, from which several trainings can start: see `myna models mean`."""
+    from ..model.checkpoint import MynaModel
+
+    _save(MynaModel.untrained(architecture, seed=seed), out, "drew", force=force)
+
+
 @app.command("round")
 def round_(
     model: Annotated[str, typer.Argument(help="A model's name, or a checkpoint.")],
@@ -116,6 +129,20 @@ def part(
     from ..model.registry import resolve_model
 
     _save(MynaModel.load(resolve_model(model)).part(patch), out, f"kept {patch} as", force=force)
+
+
+@app.command("mean")
+def mean(
+    models: Annotated[list[str], typer.Argument(help="Two or more names, or checkpoints.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.")],
+    force: Force = False,
+) -> None:
+    """Average the weights of trainings that started from the same ones, a "model soup"."""
+    from ..model.checkpoint import MynaModel
+    from ..model.registry import resolve_model
+
+    loaded = [MynaModel.load(resolve_model(model)) for model in models]
+    _save(MynaModel.mean(loaded), out, f"averaged {len(loaded)} models as", force=force)
 
 
 @app.command("pull")

@@ -187,6 +187,39 @@ class MynaModel(
         part.load_state_dict(state)
         return part.train(self.training)
 
+    @classmethod
+    def mean(cls, models: Sequence["MynaModel"]) -> "MynaModel":
+        """Return the model whose weights are the means of those of several.
+
+        It costs what one of them costs, and may be better than each. That holds for trainings that
+        started from the same weights; means of unrelated ones are worth nothing.
+
+        Args:
+            models: of one architecture. Provenance is that of the first.
+
+        Raises:
+            ConfigError: fewer than two models, or they differ in more than their weights.
+
+        Source:
+            Wortsman et al. 2022, "Model soups" (the uniform one).
+        """
+        if len(models) < 2:
+            raise ConfigError(f"models={len(models)} have no mean; give two or more.")
+        first = models[0]
+        for number, other in enumerate(models[1:], start=2):
+            if other.architecture != first.architecture:
+                raise ConfigError(
+                    f"model {number} of {len(models)} has another architecture than the first; "
+                    "average models that differ in their weights alone."
+                )
+        mean = copy.deepcopy(first)
+        mean.provenance["mean_of"] = [model.space_id for model in models]
+        states = [model.state_dict() for model in models]
+        with torch.no_grad():
+            for name, tensor in mean.state_dict().items():
+                tensor.copy_(torch.stack([state[name] for state in states]).mean(dim=0))
+        return mean
+
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `config.json`; other files in the folder stay.
 
