@@ -26,10 +26,13 @@ pretrain() { # recipe, run, options
     local resume=()
     [ -e "$out/$2/config.json" ] && resume=(--resume)
     if [ ! -e "$out/$2/model/config.json" ]; then
-        myna pretrain "$1" --data "$out/shards" -o "$out/$2" "${resume[@]}" "${@:3}" "${options[@]}"
+        myna pretrain "$1" --data "$out/shards" -o "$out/$2" "${resume[@]}" "${@:3}" \
+            --set seed=1 "${options[@]}"
     fi
 }
-pretrain myna-5m-sparse sparse
+# The weights that are shipped started from those of seed 0, and are else of seed 1.
+myna models untrained tiny-hybrid-16k -o "$out/start"
+pretrain myna-5m-sparse sparse --init "$out/start"
 pretrain myna-5m-keys keys --init "$out/sparse/model"
 pretrain myna-5m dense --init "$out/keys/model"
 
